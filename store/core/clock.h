@@ -1,0 +1,45 @@
+/*
+ * Time and chance as arguments: production code gets the system's, tests inject
+ * their own and never sleep. Objects are const tables, shareable across threads.
+ */
+#ifndef KV_STORE_CORE_CLOCK_H
+#define KV_STORE_CORE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/core/err.h"
+
+#define KV_TIME_NONE INT64_MIN /* an absent time stamp */
+
+struct kv_clock {
+    int64_t (*now_s)(void *ctx);        /* Unix seconds, UTC */
+    int64_t (*monotonic_ms)(void *ctx); /* milliseconds, never goes back */
+    void *ctx;
+};
+
+struct kv_rand {
+    int (*fill)(void *ctx, void *out, size_t len); /* 0 or KV_E_CRYPTO */
+    void *ctx;
+};
+
+/* The system's wall and monotonic clock. */
+const struct kv_clock *kv_clock_system(void);
+
+/* libcrypto's private generator (RAND_priv_bytes). */
+const struct kv_rand *kv_rand_system(void);
+
+/* A clock that stands still until a test moves it. */
+struct kv_clock_manual {
+    struct kv_clock clock;
+    int64_t now_s;
+    int64_t monotonic_ms;
+};
+void kv_clock_manual_init(struct kv_clock_manual *manual, int64_t now_s);
+void kv_clock_manual_advance(struct kv_clock_manual *manual, int64_t seconds);
+
+int64_t kv_now_s(const struct kv_clock *clock);
+int64_t kv_monotonic_ms(const struct kv_clock *clock);
+int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len) KV_MUST_CHECK;
+
+#endif
