@@ -1,0 +1,97 @@
+/*
+ * One API call: an HTTP request with its caller, vault, route and JSON body, run as a
+ * task. Handlers are small steps; every failure ends in one Azure error body.
+ *
+ * Order of checks (azure wire contract): authentication (401 with challenge, before
+ * body, name or existence), api-version, route and method, name syntax, permission,
+ * body, existence. Loop thread only.
+ */
+#ifndef KV_LIFECYCLE_API_CALL_H
+#define KV_LIFECYCLE_API_CALL_H
+
+#include <jansson.h>
+
+#include "lifecycle/auth/access.h"
+#include "lifecycle/http/http.h"
+#include "lifecycle/service/task.h"
+
+struct kv_call {
+    struct kv_task task; /* first member: steps cast back with kv_call_of */
+    struct kv_http_request *request; /* NULL once answered or gone */
+    struct kv_principal principal;
+    const struct kv_route *route;
+    char name[KV_NAME_MAX + 1];    /* {name} of the path */
+    bool has_version;
+    uint8_t version[KV_ID_LEN];    /* {version}; zeros when absent or empty */
+    json_t *body;                  /* object, or NULL */
+    void *data;                    /* the handler's own; freed with data_free */
+    void (*data_free)(void *data);
+};
+
+/* One row of the routing table. */
+struct kv_route {
+    const char *method;
+    const char *path;      /* "/keys/{name}/{version}/sign"; {version} may be empty */
+    const char *operation; /* name in the contract: "sign" */
+    uint32_t action;       /* enum kv_action needed */
+    bool has_body;         /* a JSON object is required */
+    void (*run)(struct kv_call *call);
+};
+
+static inline struct kv_call *kv_call_of(struct kv_task *task)
+{
+    return (struct kv_call *)task;
+}
+
+/* Tables of the handlers, ended by a row without method. */
+extern const struct kv_route kv_routes_keys[];
+extern const struct kv_route kv_routes_secrets[];
+extern const struct kv_route kv_routes_certificates[];
+extern const struct kv_route kv_routes_admin[]; /* our own, below /keyvault/v1 */
+
+/* Start a call for a complete request; the call frees itself. */
+void kv_call_start(struct kv_service *service, struct kv_http_request *request);
+
+/* Answer with JSON (`body` is taken) and end the call. */
+void kv_call_reply(struct kv_call *call, int status, json_t *body);
+
+/* Answer with an error body and end the call. `inner` may be NULL. */
+void kv_call_error(struct kv_call *call, int status, const char *code,
+                   const char *inner, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* Map a KV_E_* failure to the contract's status and code, and end the call. This is
+ * the on_fail of a call's task. */
+void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err);
+
+/* Query parameter by decoded name ("maxresults"), decoded into `out`. False if
+ * absent; a malformed value was refused before the handler ran. */
+bool kv_call_query(const struct kv_call *call, const char *name, char *out,
+                   size_t out_size);
+
+/* Page size 1..25 from maxresults and the position of $skiptoken. */
+int kv_call_page(struct kv_call *call, size_t *limit,
+                 char after_name[KV_NAME_MAX + 1]) KV_MUST_CHECK;
+/* The nextLink of a list, or JSON null. */
+json_t *kv_call_next_link(const struct kv_call *call, const char *last_name);
+
+/* "https://vault/keys/NAME[/VERSION]" as a JSON string; version may be NULL. */
+json_t *kv_call_id(const struct kv_call *call, const char *collection,
+                   const char *name, const uint8_t *version);
+
+/* Attributes shared by all objects: enabled, nbf, exp, created, updated,
+ * recoveryLevel, recoverableDays. */
+json_t *kv_call_attributes(const struct kv_row *row);
+
+/* Read "attributes" {enabled, nbf, exp} and "tags" of a request body. Dates may be
+ * negative by 2^32 (SDK overflow after 2038) and are repaired. Absent members leave
+ * the outputs as they are. Ends the call and returns non-zero when malformed. */
+struct kv_call_attrs {
+    bool is_enabled;
+    int64_t nbf_s;
+    int64_t exp_s;
+    json_t *tags; /* borrowed from the body; NULL when absent */
+};
+int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs) KV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * The service's end of the role channel: asynchronous calls to the keyring and the
+ * keyring's questions back (store/keyring/role.h).
+ *
+ * Connects to keyring.sock, accepts only a server of the expected uid, and connects
+ * again with back-off when the keyring restarts; after each connect it opens all
+ * vault keys before other calls go out. A call whose connection is lost fails with
+ * KV_E_UNAVAILABLE (keyring.unreachable). Loop thread only.
+ */
+#ifndef KV_LIFECYCLE_SERVICE_KEYRING_H
+#define KV_LIFECYCLE_SERVICE_KEYRING_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "store/core/buf.h"
+#include "store/core/err.h"
+#include "store/keyring/role.h"
+
+struct kv_keyring;
+
+/* `payload` is borrowed and wiped after the callback; empty on failure. */
+typedef void (*kv_keyring_cb)(void *arg, int rc, struct kv_bytes payload,
+                              const struct kv_err *err);
+
+/* A question of the keyring; answer once with kv_keyring_answer. */
+typedef void (*kv_keyring_question_fn)(void *arg, uint32_t id, uint16_t verb,
+                                       struct kv_bytes payload);
+
+struct kv_keyring_config {
+    uv_loop_t *loop;
+    const char *path;
+    uid_t server_uid;
+    struct kv_log *log;
+    unsigned timeout_ms; /* of one call; default 10000 (0) */
+    kv_keyring_question_fn on_question;
+    void (*on_connected)(void *arg, const struct kv_msg_hello_reply *hello);
+    void *arg;
+};
+
+int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *config,
+                    struct kv_err *err) KV_MUST_CHECK;
+void kv_keyring_close(struct kv_keyring *keyring, void (*cb)(void *arg), void *arg);
+bool kv_keyring_is_connected(const struct kv_keyring *keyring);
+
+/* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
+ * will come), KV_E_NOMEM or KV_E_TOO_BIG. */
+int kv_keyring_call(struct kv_keyring *keyring, uint16_t verb,
+                    const struct kv_buf *payload, kv_keyring_cb cb,
+                    void *arg) KV_MUST_CHECK;
+
+/* Answer a question: rc 0 with a payload, or a failure with its error. */
+void kv_keyring_answer(struct kv_keyring *keyring, uint32_t id, uint16_t verb, int rc,
+                       const struct kv_buf *payload, const struct kv_err *err);
+
+#endif
