@@ -64,7 +64,7 @@ int kv_buf_status(const struct kv_buf *buf);
 const char *kv_buf_cstr(struct kv_buf *buf);
 
 /* Give the content away (caller frees with free(), wipes if secret); the buffer
- * is empty afterwards. NULL when empty. */
+ * is empty afterwards. NULL when it is empty or an append has failed. */
 uint8_t *kv_buf_take(struct kv_buf *buf, size_t *len);
 
 #endif

@@ -17,24 +17,24 @@
 enum kv_code {
     KV_OK = 0,
     KV_E_NOMEM = -1,
-    KV_E_INVALID = -2,     /* input is malformed or out of range */
-    KV_E_TOO_BIG = -3,     /* input is longer than its ceiling */
-    KV_E_NOT_FOUND = -4,   /* the named thing does not exist */
-    KV_E_DENIED = -5,      /* caller may not do this */
-    KV_E_CONFLICT = -6,    /* row version or state changed meanwhile */
-    KV_E_EXISTS = -7,      /* the name is taken */
-    KV_E_INTEGRITY = -8,   /* authentication of stored or sent bytes failed */
-    KV_E_SEALED = -9,      /* the vault is sealed */
+    KV_E_INVALID = -2,      /* input is malformed or out of range */
+    KV_E_TOO_BIG = -3,      /* input is longer than its ceiling */
+    KV_E_NOT_FOUND = -4,    /* the named thing does not exist */
+    KV_E_DENIED = -5,       /* caller may not do this */
+    KV_E_CONFLICT = -6,     /* row version or state changed meanwhile */
+    KV_E_EXISTS = -7,       /* the name is taken */
+    KV_E_INTEGRITY = -8,    /* authentication of stored or sent bytes failed */
+    KV_E_SEALED = -9,       /* the vault is sealed */
     KV_E_UNAVAILABLE = -10, /* peer or daemon cannot be reached */
     KV_E_TIMEOUT = -11,
-    KV_E_IO = -12,         /* a system call failed; errno text is in the message */
-    KV_E_FULL = -13,       /* no space left, quota or count reached */
+    KV_E_IO = -12,          /* a system call failed; errno text is in the message */
+    KV_E_FULL = -13,        /* no space left, quota or count reached */
     KV_E_UNSUPPORTED = -14, /* valid, but not offered here */
-    KV_E_CRYPTO = -15,     /* a cryptographic operation failed; says no more */
-    KV_E_STATE = -16,      /* not allowed in the present state (disabled, expired) */
-    KV_E_UNKNOWN = -17,    /* outcome unknown: ask again with the same op-id */
-    KV_E_BUSY = -18,       /* try again shortly */
-    KV_E_INTERNAL = -19,   /* a bug; never caused by input */
+    KV_E_CRYPTO = -15,      /* a cryptographic operation failed; says no more */
+    KV_E_STATE = -16,       /* not allowed in the present state (disabled, expired) */
+    KV_E_UNKNOWN = -17,     /* outcome unknown: ask again with the same op-id */
+    KV_E_BUSY = -18,        /* try again shortly */
+    KV_E_INTERNAL = -19,    /* a bug; never caused by input */
 };
 
 enum kv_retry { KV_RETRY_NEVER, KV_RETRY_LATER, KV_RETRY_AT };
@@ -49,8 +49,8 @@ struct kv_err_cause {
 };
 
 struct kv_err {
-    int code;                      /* enum kv_code; 0 while nothing failed */
-    char id[KV_ERR_ID_MAX];        /* stable, listed in docs/errors.md: "uri.bad-name" */
+    int code;               /* enum kv_code; 0 while nothing failed */
+    char id[KV_ERR_ID_MAX]; /* stable, listed in docs/errors.md: "uri.bad-name" */
     char message[KV_ERR_TEXT_MAX]; /* one sentence, UTF-8, names the thing involved */
     char hint[KV_ERR_TEXT_MAX];    /* what to do; may be empty */
     enum kv_retry retry;

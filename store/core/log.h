@@ -26,8 +26,14 @@ struct kv_log_field {
     int64_t number;
 };
 
+/* NULL is written as "". */
+static inline const char *kv_log_text(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
 #define KV_S(field_name, value)                                                        \
-    ((struct kv_log_field){.name = (field_name), .text = (value) ? (value) : ""})
+    ((struct kv_log_field){.name = (field_name), .text = kv_log_text(value)})
 #define KV_I(field_name, value)                                                        \
     ((struct kv_log_field){.name = (field_name), .number = (int64_t)(value)})
 
@@ -36,8 +42,8 @@ struct kv_log;
 
 /* Open a log. `program` names the role in each record; `fd` receives TEXT and JSON
  * (borrowed); for JOURNALD `fd` is ignored. Returns 0, KV_E_NOMEM or KV_E_IO. */
-int kv_log_open(struct kv_log **out, enum kv_log_format format,
-                enum kv_log_level level, int fd, const char *program,
+int kv_log_open(struct kv_log **out, enum kv_log_format format, enum kv_log_level level,
+                int fd, const char *program,
                 const struct kv_clock *clock) KV_MUST_CHECK;
 
 /* What suits the process: journald when stderr is the journal ($JOURNAL_STREAM),

@@ -20,7 +20,8 @@ struct kv_secret {
     bool is_locked; /* mlock succeeded */
 };
 
-/* Allocate `len` zero bytes (1 to 1 MiB). Returns 0, KV_E_TOO_BIG or KV_E_NOMEM. */
+/* Allocate `len` zero bytes (1 to 1 MiB). Returns 0, KV_E_INVALID for none,
+ * KV_E_TOO_BIG or KV_E_NOMEM. */
 int kv_secret_init(struct kv_secret *secret, size_t len) KV_MUST_CHECK;
 
 /* Allocate and copy. */

@@ -35,9 +35,9 @@ enum kv_uri_collection {
 };
 
 struct kv_uri {
-    char vault[KV_VAULT_NAME_MAX + 1];  /* "" = default vault */
+    char vault[KV_VAULT_NAME_MAX + 1]; /* "" = default vault */
     enum kv_uri_collection collection;
-    char name[KV_NAME_MAX + 1];         /* "" = list the collection */
+    char name[KV_NAME_MAX + 1]; /* "" = list the collection */
     bool has_version;
     uint8_t version[KV_ID_LEN];
 };

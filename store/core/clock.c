@@ -1,0 +1,97 @@
+/*
+ * The system's clocks and libcrypto's generator behind the tables of clock.h, and
+ * the clock that a test moves by hand.
+ */
+#include "store/core/clock.h"
+
+#include <limits.h>
+#include <openssl/rand.h>
+#include <time.h>
+
+static int64_t system_now_s(void *ctx)
+{
+    (void)ctx;
+    struct timespec now;
+    int rc = clock_gettime(CLOCK_REALTIME, &now);
+    KV_ASSERT(rc == 0);
+    return now.tv_sec;
+}
+
+static int64_t system_monotonic_ms(void *ctx)
+{
+    (void)ctx;
+    struct timespec now;
+    int rc = clock_gettime(CLOCK_MONOTONIC, &now);
+    KV_ASSERT(rc == 0);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int system_fill(void *ctx, void *out, size_t len)
+{
+    (void)ctx;
+    uint8_t *to = out;
+    while (len > 0) {
+        int n = len > INT_MAX ? INT_MAX : (int)len;
+        if (RAND_priv_bytes(to, n) != 1)
+            return KV_E_CRYPTO;
+        to += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+const struct kv_clock *kv_clock_system(void)
+{
+    static const struct kv_clock clock = {.now_s = system_now_s,
+                                          .monotonic_ms = system_monotonic_ms};
+    return &clock;
+}
+
+const struct kv_rand *kv_rand_system(void)
+{
+    static const struct kv_rand rand = {.fill = system_fill};
+    return &rand;
+}
+
+static int64_t manual_now_s(void *ctx)
+{
+    const struct kv_clock_manual *manual = ctx;
+    return manual->now_s;
+}
+
+static int64_t manual_monotonic_ms(void *ctx)
+{
+    const struct kv_clock_manual *manual = ctx;
+    return manual->monotonic_ms;
+}
+
+void kv_clock_manual_init(struct kv_clock_manual *manual, int64_t now_s)
+{
+    *manual = (struct kv_clock_manual){
+        .clock = {.now_s = manual_now_s,
+                  .monotonic_ms = manual_monotonic_ms,
+                  .ctx = manual},
+        .now_s = now_s,
+    };
+}
+
+void kv_clock_manual_advance(struct kv_clock_manual *manual, int64_t seconds)
+{
+    manual->now_s += seconds;
+    manual->monotonic_ms += seconds * 1000;
+}
+
+int64_t kv_now_s(const struct kv_clock *clock)
+{
+    return clock->now_s(clock->ctx);
+}
+
+int64_t kv_monotonic_ms(const struct kv_clock *clock)
+{
+    return clock->monotonic_ms(clock->ctx);
+}
+
+int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len)
+{
+    return rand->fill(rand->ctx, out, len);
+}

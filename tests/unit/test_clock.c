@@ -1,0 +1,63 @@
+/*
+ * Clocks and randomness behind their tables.
+ */
+#include "store/core/clock.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <time.h>
+
+TestSuite(clock, .timeout = 20);
+
+Test(clock, system_clock_tells_the_time)
+{
+    const struct kv_clock *clock = kv_clock_system();
+    int64_t before = time(NULL);
+    int64_t now = kv_now_s(clock);
+    cr_expect_geq(now, before - 1);
+    cr_expect_leq(now, before + 10);
+    int64_t first = kv_monotonic_ms(clock);
+    int64_t second = kv_monotonic_ms(clock);
+    cr_expect_gt(first, 0);
+    cr_expect_geq(second, first);
+    cr_expect_lt(second - first, 10000);
+}
+
+Test(clock, manual_clock_moves_only_by_hand)
+{
+    struct kv_clock_manual manual;
+    kv_clock_manual_init(&manual, 1000);
+    cr_expect_eq(kv_now_s(&manual.clock), 1000);
+    cr_expect_eq(kv_monotonic_ms(&manual.clock), 0);
+    kv_clock_manual_advance(&manual, 5);
+    cr_expect_eq(kv_now_s(&manual.clock), 1005);
+    cr_expect_eq(kv_monotonic_ms(&manual.clock), 5000);
+}
+
+Test(clock, system_randomness_fills_all_of_it)
+{
+    uint8_t a[64] = {0};
+    uint8_t b[64] = {0};
+    cr_assert_eq(kv_rand_fill(kv_rand_system(), a, sizeof(a)), 0);
+    cr_assert_eq(kv_rand_fill(kv_rand_system(), b, sizeof(b)), 0);
+    cr_expect_neq(memcmp(a, b, 32), 0);
+    cr_expect_neq(memcmp(a + 32, b + 32, 32), 0);
+    cr_expect_eq(kv_rand_fill(kv_rand_system(), a, 0), 0);
+}
+
+static int fill_with_ctx(void *ctx, void *out, size_t len)
+{
+    memset(out, *(const uint8_t *)ctx, len);
+    return *(const uint8_t *)ctx == 0 ? KV_E_CRYPTO : 0;
+}
+
+Test(clock, tests_bring_their_own_chance)
+{
+    uint8_t value = 7;
+    uint8_t out[2] = {0};
+    struct kv_rand rand = {.fill = fill_with_ctx, .ctx = &value};
+    cr_expect_eq(kv_rand_fill(&rand, out, 2), 0);
+    cr_expect_eq(out[1], 7);
+    value = 0;
+    cr_expect_eq(kv_rand_fill(&rand, out, 2), KV_E_CRYPTO);
+}
