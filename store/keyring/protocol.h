@@ -225,6 +225,10 @@ int kv_msg_decrypt_get(struct kv_bytes payload,
 void kv_msg_derive_put(struct kv_buf *out, const struct kv_msg_derive *msg);
 int kv_msg_derive_get(struct kv_bytes payload, struct kv_msg_derive *msg) KV_MUST_CHECK;
 
+/* For payloads in which more fields follow: the caller ends the reader. */
+void kv_msg_sign_read(struct kv_wire *wire, struct kv_msg_sign *msg);
+void kv_msg_decrypt_read(struct kv_wire *wire, struct kv_msg_decrypt *msg);
+
 /* Digest length in bytes, 0 for NONE and unknown values. */
 size_t kv_md_len(uint8_t md);
 

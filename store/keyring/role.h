@@ -240,8 +240,6 @@ KV_ROLE_CODEC(list);
 /* USE is followed by more fields in the same payload: they go through a reader. */
 void kv_role_use_put(struct kv_buf *out, const struct kv_role_use *msg);
 void kv_role_use_read(struct kv_wire *wire, struct kv_role_use *msg);
-void kv_msg_sign_read(struct kv_wire *wire, struct kv_msg_sign *msg);
-void kv_msg_decrypt_read(struct kv_wire *wire, struct kv_msg_decrypt *msg);
 
 /* Also used inside sealed key bodies and AAD. */
 void kv_ident_put(struct kv_buf *out, const struct kv_ident *ident);
