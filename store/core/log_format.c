@@ -172,7 +172,9 @@ static void put_journal_field(struct kv_buf *out, const struct kv_log_field *fie
 {
     (void)kv_buf_append_str(out, "KEYVAULT_");
     for (const char *p = field->name; *p != '\0'; p++) {
-        char c = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+        char c = *p;
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 'a' + 'A');
         (void)kv_buf_append(out, &c, 1);
     }
     if (field->text != NULL)

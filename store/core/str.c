@@ -35,7 +35,9 @@ void kv_str_cut(char *out, size_t out_size, const char *text, size_t len)
 
 static char fold(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    if (c >= 'A' && c <= 'Z')
+        c = (char)(c - 'A' + 'a');
+    return c;
 }
 
 void kv_str_fold(char *text)
