@@ -8,6 +8,7 @@
 #include "store/core/log.h"
 
 #include "store/core/log_format.h"
+#include "store/core/log_sink.h"
 #include "store/core/str.h"
 
 #include <errno.h>
@@ -49,17 +50,20 @@ static int connect_to(const char *path)
     return fd;
 }
 
-int kv_log_open(struct kv_log **out, enum kv_log_format format, enum kv_log_level level,
-                int fd, const char *program, const struct kv_clock *clock)
+int kv_log_open_sink(struct kv_log **out, const struct kv_log_sink *sink)
 {
     int rc = 0;
     struct kv_log *log = calloc(1, sizeof(*log));
     if (log == NULL)
         return KV_E_NOMEM;
-    *log = (struct kv_log){.format = format, .level = level, .fd = fd, .clock = clock};
-    kv_str_cut(log->program, sizeof(log->program), program, strlen(program));
-    if (format == KV_LOG_JOURNALD) {
-        log->fd = connect_to(JOURNAL_SOCKET);
+    log->format = sink->format;
+    log->level = sink->level;
+    log->fd = sink->fd;
+    log->clock = sink->clock;
+    kv_str_cut(log->program, sizeof(log->program), sink->program,
+               strlen(sink->program));
+    if (sink->format == KV_LOG_JOURNALD) {
+        log->fd = connect_to(sink->journal_path);
         log->owns_fd = true;
         if (log->fd < 0) {
             rc = KV_E_IO;
@@ -71,6 +75,18 @@ int kv_log_open(struct kv_log **out, enum kv_log_format format, enum kv_log_leve
 out:
     kv_log_close(log);
     return rc;
+}
+
+int kv_log_open(struct kv_log **out, enum kv_log_format format, enum kv_log_level level,
+                int fd, const char *program, const struct kv_clock *clock)
+{
+    const struct kv_log_sink sink = {.format = format,
+                                     .level = level,
+                                     .fd = fd,
+                                     .program = program,
+                                     .clock = clock,
+                                     .journal_path = JOURNAL_SOCKET};
+    return kv_log_open_sink(out, &sink);
 }
 
 enum kv_log_format kv_log_format_auto(int fd)

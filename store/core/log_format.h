@@ -1,6 +1,6 @@
 /*
- * The three spellings of a log record. Private to store/core: log.c writes what
- * these functions make. Pure, any thread.
+ * The three spellings of a log record. Private to store/core and its tests: log.c
+ * writes what this makes. Pure, any thread.
  */
 #ifndef KV_STORE_CORE_LOG_FORMAT_H
 #define KV_STORE_CORE_LOG_FORMAT_H

@@ -3,13 +3,16 @@
  */
 #include "store/core/log.h"
 #include "store/core/log_format.h"
+#include "store/core/log_sink.h"
 #include "store/core/str.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 TestSuite(log, .timeout = 20);
@@ -209,4 +212,55 @@ Test(log, chooses_the_format_by_the_descriptor)
     cr_expect_eq(kv_log_format_auto(-1), KV_LOG_JSON);
     close(fds[0]);
     close(fds[1]);
+}
+
+/* A datagram socket in a new folder below `dir`, as the journal would listen. */
+static int listen_in(char *dir, struct sockaddr_un *address)
+{
+    cr_assert_not_null(mkdtemp(dir));
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)snprintf(address->sun_path, sizeof(address->sun_path), "%s/socket", dir);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)address, sizeof(*address)), 0);
+    return fd;
+}
+
+Test(log, sends_one_datagram_per_record_to_the_journal)
+{
+    char dir[] = "/tmp/kv-test-log-XXXXXX";
+    struct sockaddr_un address;
+    struct kv_clock_manual manual;
+    struct kv_log *log = NULL;
+    int fd = listen_in(dir, &address);
+    kv_clock_manual_init(&manual, NOON);
+    struct kv_log_sink sink = {.format = KV_LOG_JOURNALD,
+                               .level = KV_LOG_INFO,
+                               .fd = -1,
+                               .program = "prog",
+                               .clock = &manual.clock,
+                               .journal_path = address.sun_path};
+    cr_assert_eq(kv_log_open_sink(&log, &sink), 0);
+    kv_log(log, KV_LOG_INFO, "one", KV_I("n", 1));
+    kv_log(log, KV_LOG_ERROR, "two", KV_S("v", "x"));
+    char text[4096];
+    ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    cr_assert_gt(n, 0);
+    text[n] = '\0';
+    cr_expect_str_eq(text, "PRIORITY=6\nSYSLOG_IDENTIFIER=prog\nKEYVAULT_EVENT=one\n"
+                           "KEYVAULT_N=1\nMESSAGE=one n=1\n");
+    n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    cr_assert_gt(n, 0);
+    text[n] = '\0';
+    cr_expect_str_eq(text, "PRIORITY=3\nSYSLOG_IDENTIFIER=prog\nKEYVAULT_EVENT=two\n"
+                           "KEYVAULT_V=x\nMESSAGE=two v=\"x\"\n");
+    close(fd);
+    kv_log(log, KV_LOG_INFO, "lost", KV_I("n", 1)); /* nobody listens: no signal */
+    kv_log_close(log);
+    log = NULL;
+    cr_expect_eq(kv_log_open_sink(&log, &sink), KV_E_IO, "nobody listens");
+    cr_expect_eq(unlink(address.sun_path), 0);
+    cr_expect_eq(kv_log_open_sink(&log, &sink), KV_E_IO, "no socket");
+    cr_expect_null(log);
+    cr_expect_eq(rmdir(dir), 0);
 }
