@@ -6,7 +6,8 @@
  * Sinks: text for a terminal, JSON lines, journald's native datagrams. The writer
  * escapes control bytes and caps each string at 256 bytes. Never pass keys,
  * tokens, passphrases, request bodies or whole URIs with a query. Thread-safe:
- * one record is one write(2) or one datagram. `log` may be NULL (silent).
+ * one record is one write(2) or one datagram. `log` may be NULL (silent). A process
+ * that logs to a pipe ignores SIGPIPE.
  */
 #ifndef KV_STORE_CORE_LOG_H
 #define KV_STORE_CORE_LOG_H
