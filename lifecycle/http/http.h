@@ -22,11 +22,12 @@
 #include "store/core/log.h"
 
 struct kv_http_limits {
-    size_t head_max_bytes;    /* request line and headers; default 16 KiB, then 431 */
-    size_t headers_max;       /* default 64, then 431 */
-    size_t body_max_bytes;    /* default 256 KiB, then 413 */
-    unsigned connections_max; /* per server, default 1024: further ones wait in accept */
-    unsigned per_peer_max;    /* per source address, default 128: closed at once */
+    size_t head_max_bytes; /* request line and headers; default 16 KiB, then 431 */
+    size_t headers_max;    /* default 64, then 431 */
+    size_t body_max_bytes; /* default 256 KiB, then 413 */
+    unsigned
+        connections_max;   /* per server, default 1024: further ones wait in accept */
+    unsigned per_peer_max; /* per source address, default 128: closed at once */
     unsigned head_timeout_ms; /* handshake and head, default 10000, then 408 or close */
     unsigned body_timeout_ms; /* default 10000, then 408 */
     unsigned idle_timeout_ms; /* keep-alive, default 60000 */
@@ -122,7 +123,7 @@ int kv_http_listen_unix(struct kv_http_server *server, const char *path, mode_t 
 
 /* Make an SSL_CTX with the house rules: TLS 1.2 and 1.3, AEAD and ECDHE only, no
  * compression, no renegotiation, cleansed plaintext buffers. `chain` leaf first. */
-int kv_http_tls_ctx(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) *chain,
+int kv_http_tls_ctx(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
                     struct kv_err *err) KV_MUST_CHECK;
 
 /* Stop accepting, finish running requests for at most `drain_ms`, close everything,
