@@ -241,7 +241,8 @@ static int head_error(struct kv_http_parser *parser, llhttp_errno_t error)
         if (space != NULL && space[1] == '/')
             return bad(parser, 501, "unknown method");
     }
-    if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE)
+    /* llhttp waits for more of the HTTP/2 preface, which looks like a head. */
+    if (error == HPE_INVALID_VERSION || llhttp_get_method(&parser->llhttp) == HTTP_PRI)
         return bad(parser, 505, "HTTP version");
     return bad(parser, 400, "malformed head");
 }
