@@ -1,0 +1,58 @@
+/*
+ * keyvaultd outside --dev, for machines without systemd: started as root, state in
+ * /var/lib/keyvault, sockets in /run/keyvault, each role on its own user.
+ */
+#include "lifecycle/supervisor/setup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/core/str.h"
+
+int kv_real_open(struct kv_setup *setup, struct kv_err *err)
+{
+    int rc = 0;
+    const char *file = setup->config_file != NULL ? setup->config_file : KV_PATH_CONFIG;
+    KV_TRY(kv_config_load(file, &setup->config, err));
+    if (geteuid() != 0) {
+        rc = kv_err_set(err, KV_E_DENIED, "supervisor.not-root",
+                        "keyvaultd must be started as root, its roles drop to their "
+                        "users");
+        kv_err_hint(err, "to try keyvault out without root: keyvaultd --dev DIR");
+        goto out;
+    }
+    KV_TRY(kv_paths_find(&setup->paths, err));
+    KV_TRY(kv_user_find(setup->config.keyring_user, &setup->keyring_user, err));
+    KV_TRY(kv_user_find(setup->config.service_user, &setup->service_user, err));
+    if (setup->keyring_user.uid == setup->service_user.uid) {
+        rc =
+            kv_err_set(err, KV_E_INVALID, "supervisor.same-user",
+                       "keyring and service run as the same user %s; the service could "
+                       "read the keyfile",
+                       setup->keyring_user.name);
+        goto out;
+    }
+    setup->service_user.may_bind_low_ports = true;
+    KV_TRY(kv_str_copy(setup->state_dir, sizeof(setup->state_dir), KV_PATH_STATE));
+    KV_TRY(kv_str_copy(setup->run_dir, sizeof(setup->run_dir), KV_PATH_RUN));
+    KV_TRY(kv_setup_dir(setup->state_dir, 0755, err));
+    KV_TRY(kv_setup_dir(setup->run_dir, 0755, err));
+    KV_TRY(kv_setup_lock(setup, setup->run_dir, err));
+    kv_user_raise_memlock();
+    kv_setup_children(setup);
+    setup->supervisor->children[0].user = &setup->keyring_user;
+    setup->supervisor->children[1].user = &setup->service_user;
+out:
+    return rc;
+}
+
+int kv_real_on_ready(void *arg, struct kv_err *err)
+{
+    (void)arg;
+    (void)err;
+    (void)printf("keyvaultd: ready\n");
+    (void)fflush(stdout);
+    return 0;
+}
