@@ -87,9 +87,22 @@ static int on_headers_complete(llhttp_t *llhttp)
     return 0;
 }
 
+/* Is the framing in front of `at`, a place in the piece at hand, within bounds? It is
+ * asked where framing ends, so that the answer does not depend on how bytes are cut. */
+static int check_framing(struct kv_http_parser *parser, const char *at)
+{
+    uint64_t framing =
+        parser->wire_bytes + (uint64_t)(at - parser->piece) - parser->body_bytes;
+    uint64_t ceiling = parser->limits.head_max_bytes + parser->body_bytes * CHUNK_COST;
+    return framing <= ceiling ? 0 : bad(parser, 400, "chunk framing too long");
+}
+
 static int on_body(llhttp_t *llhttp, const char *data, size_t n)
 {
     struct kv_http_parser *parser = parser_of(llhttp);
+    if (check_framing(parser, data) != 0)
+        return -1;
+    parser->body_bytes += n;
     if (parser->is_discarding)
         return 0;
     int rc = kv_buf_append(&parser->body, data, n);
@@ -292,24 +305,19 @@ static enum kv_http_step feed_head(struct kv_http_parser *parser, const uint8_t 
 static enum kv_http_step feed_body(struct kv_http_parser *parser, const char *data,
                                    size_t len, size_t *used)
 {
+    parser->piece = data;
     llhttp_errno_t error = llhttp_execute(&parser->llhttp, data, len);
-    if (parser->bad_status == 0 && parser->is_done && error == HPE_PAUSED) {
-        *used = (size_t)(llhttp_get_error_pos(&parser->llhttp) - data);
-        return KV_HTTP_DONE;
-    }
-    if (error != HPE_OK) {
+    bool is_end = parser->bad_status == 0 && parser->is_done && error == HPE_PAUSED;
+    if (!is_end && error != HPE_OK) {
         (void)bad(parser, 400, "malformed body");
         return KV_HTTP_BAD;
     }
-    *used = len;
-    parser->wire_bytes += len;
-    uint64_t ceiling =
-        parser->limits.head_max_bytes + (uint64_t)parser->body.len * (CHUNK_COST + 1);
-    if (parser->is_chunked && parser->wire_bytes > ceiling) {
-        (void)bad(parser, 400, "chunk framing too long");
+    const char *end = is_end ? llhttp_get_error_pos(&parser->llhttp) : data + len;
+    if (check_framing(parser, end) != 0)
         return KV_HTTP_BAD;
-    }
-    return KV_HTTP_MORE;
+    *used = (size_t)(end - data);
+    parser->wire_bytes += *used;
+    return is_end ? KV_HTTP_DONE : KV_HTTP_MORE;
 }
 
 enum kv_http_step kv_http_parser_feed(struct kv_http_parser *parser, const void *data,

@@ -79,7 +79,9 @@ struct kv_http_parser {
     size_t name_len[KV_HTTP_HEADERS_MAX];
     size_t value_at[KV_HTTP_HEADERS_MAX];
     size_t value_len[KV_HTTP_HEADERS_MAX];
-    uint64_t wire_bytes; /* of the body, framing included */
+    const char *piece;   /* of the body, while llhttp works on it */
+    uint64_t wire_bytes; /* of the body before that piece, framing included */
+    uint64_t body_bytes; /* content among them and in the piece so far */
 };
 
 /* Make a parser ready for one request. Never moved in memory afterwards. */
