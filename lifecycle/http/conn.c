@@ -14,6 +14,7 @@
 
 /* ---- end of life ---- */
 
+/* Free a connection whose handles are closed and whose request nobody holds. */
 static void conn_free(struct kv_http_conn *conn)
 {
     kv_buf_free(&conn->in);
@@ -33,6 +34,11 @@ void kv_http_conn_end_request(struct kv_http_conn *conn)
         free(conn->parser);
         conn->parser = NULL;
     }
+}
+
+void kv_http_conn_reply_refused(struct kv_http_conn *conn)
+{
+    kv_http_conn_end_request(conn);
     if (conn->server == NULL)
         conn_free(conn);
 }
@@ -65,8 +71,10 @@ static void on_handle_closed(uv_handle_t *handle)
     conn->ssl = NULL;
     conn->peer.certificate = NULL;
     conn->server = NULL;
-    if (!conn->request.is_open)
+    if (!conn->request.is_open) {
         kv_http_conn_end_request(conn);
+        conn_free(conn);
+    }
     if (!server->is_stopping)
         kv_http_listen_resume(server);
     kv_http_server_check_stopped(server);

@@ -134,8 +134,10 @@ void kv_http_conn_phase(struct kv_http_conn *conn, enum kv_http_phase phase,
                         unsigned timeout_ms);
 /* Tell a handler that attached kv_http_on_gone that its request is no more. */
 void kv_http_conn_drop_request(struct kv_http_conn *conn);
-/* Release the request memory; frees a closed connection that waited for it. */
+/* Release and wipe the request memory. */
 void kv_http_conn_end_request(struct kv_http_conn *conn);
+/* The handler answered a closed connection: it may have waited for that only. */
+void kv_http_conn_reply_refused(struct kv_http_conn *conn);
 
 /* All of a reply is sent: go on with the next request or end. */
 void kv_http_conn_reply_sent(struct kv_http_conn *conn);

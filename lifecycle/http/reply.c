@@ -194,7 +194,7 @@ void kv_http_reply(struct kv_http_request *request, const struct kv_http_reply *
     KV_ASSERT(request->is_open);
     KV_ASSERT(reply->status >= 200 && reply->status <= 599);
     if (conn->phase == KV_HTTP_CLOSED) {
-        kv_http_conn_end_request(conn);
+        kv_http_conn_reply_refused(conn);
         return;
     }
     if (reply->must_close || !conn->parser->is_keep_alive)

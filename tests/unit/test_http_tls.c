@@ -112,11 +112,13 @@ Test(http_tls, refuses_ciphers_without_forward_secrecy_or_aead)
 {
     begin();
     http_fixture_start(&fixture);
-    static const char *const lists[] = {"AES128-GCM-SHA256:AES256-GCM-SHA384",
-                                        "ECDHE-ECDSA-AES128-SHA256:"
-                                        "ECDHE-ECDSA-AES256-SHA",
-                                        "aNULL:@SECLEVEL=0"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const lists[] = {
+        "AES128-GCM-SHA256:AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-SHA256",
+        "ECDHE-ECDSA-AES256-SHA",
+        "aNULL:@SECLEVEL=0",
+    };
+    for (size_t i = 0; i < 4; i++) {
         SSL_CTX *ctx = client_ctx(TLS1_2_VERSION);
         cr_assert_eq(SSL_CTX_set_cipher_list(ctx, lists[i]), 1, "%s", lists[i]);
         cr_expect_neq(shake_hands(ctx), 1, "%s", lists[i]);
