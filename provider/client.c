@@ -1,0 +1,316 @@
+/*
+ * One request, step by step:
+ *
+ *   claim a connection -> (connect) -> (OPEN the key, compare) -> exchange -> release
+ *        ^                                                           |
+ *        +------------- once, if the connection was lost ------------+
+ *
+ * A "life" of the daemon is one process of it as seen through SO_PEERCRED; when the
+ * pid behind the socket changes, or a connection breaks, a new life begins and every
+ * key is opened and compared again before it is used.
+ */
+#include "provider/client.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "provider/pool.h"
+#include "store/core/secret.h"
+#include "store/core/str.h"
+
+enum twin_state { TWIN_UNKNOWN, TWIN_BEING_WRITTEN, TWIN_KNOWN };
+
+struct kv_client {
+    struct kv_client_config config;
+    struct kv_pool pool;
+    _Atomic int64_t server_pid; /* of the newest connection; 0 before the first */
+    _Atomic uint32_t life;
+    _Atomic int twin_state;
+    struct kv_conn_target twin; /* written once, before TWIN_KNOWN is set */
+};
+
+int kv_client_new(const struct kv_client_config *config, struct kv_client **out)
+{
+    struct kv_client *client = OPENSSL_zalloc(sizeof(*client));
+    if (client == NULL)
+        return KV_E_NOMEM;
+    client->config = *config;
+    atomic_init(&client->life, 1);
+    if (kv_pool_init(&client->pool) != 0) {
+        OPENSSL_free(client);
+        return KV_E_NOMEM;
+    }
+    *out = client;
+    return 0;
+}
+
+void kv_client_free(struct kv_client *client)
+{
+    if (client == NULL)
+        return;
+    kv_pool_fini(&client->pool);
+    OPENSSL_free(client);
+}
+
+static uint64_t current_life(const struct kv_client *client)
+{
+    return (uint64_t)kv_pool_generation() << 32 | atomic_load(&client->life);
+}
+
+static void begin_life(struct kv_client *client)
+{
+    (void)atomic_fetch_add(&client->life, 1);
+}
+
+static void fill_target(const struct kv_client *client, const char *address,
+                        struct kv_conn_target *target)
+{
+    *target =
+        (struct kv_conn_target){.server_uid = client->config.server_uid,
+                                .connect_timeout_ms = client->config.connect_timeout_ms,
+                                .reply_timeout_ms = client->config.reply_timeout_ms};
+    if (kv_str_copy(target->address, sizeof(target->address), address) != 0)
+        target->address[0] = '\0'; /* cannot be: both are as long */
+}
+
+/* HELLO names the installation and thereby the abstract twin of the path socket. A
+ * later connection there must belong to the very uid that served the path. */
+static void learn_twin(struct kv_client *client, const struct kv_conn *conn)
+{
+    int expected = TWIN_UNKNOWN;
+    if (!atomic_compare_exchange_strong(&client->twin_state, &expected,
+                                        TWIN_BEING_WRITTEN))
+        return;
+    char id[2 * KV_ID_LEN + 1];
+    char address[KV_CONN_ADDRESS_MAX] = "@keyvault/";
+    kv_hex_encode(id, conn->installation, KV_ID_LEN);
+    (void)strncat(address, id, sizeof(address) - strlen(address) - 1);
+    (void)strncat(address, "/keys", sizeof(address) - strlen(address) - 1);
+    fill_target(client, address, &client->twin);
+    client->twin.server_uid = (int64_t)conn->server_uid;
+    atomic_store(&client->twin_state, TWIN_KNOWN);
+}
+
+/* The abstract socket to try when the path is out of sight. An abstract name can be
+ * taken by anybody, so without a uid to insist on there is none. */
+static bool find_twin(struct kv_client *client, struct kv_conn_target *target)
+{
+    const struct kv_client_config *config = &client->config;
+    if (config->abstract_socket[0] != '\0' &&
+        config->server_uid != KV_CONN_ANY_SAFE_UID) {
+        fill_target(client, config->abstract_socket, target);
+        return true;
+    }
+    if (atomic_load(&client->twin_state) != TWIN_KNOWN)
+        return false;
+    *target = client->twin;
+    return true;
+}
+
+static int refuse_anonymous(const char *address, struct kv_err *err)
+{
+    int rc = kv_err_set(err, KV_E_DENIED, "client.wrong-server",
+                        "the abstract socket %s needs server-uid", address);
+    kv_err_hint(err, "set server-uid in the keyvault section of openssl.cnf to the "
+                     "keyring's uid");
+    return rc;
+}
+
+static void note_server(struct kv_client *client, const struct kv_conn *conn)
+{
+    int64_t old_pid = atomic_exchange(&client->server_pid, (int64_t)conn->server_pid);
+    if (old_pid != 0 && old_pid != (int64_t)conn->server_pid)
+        begin_life(client);
+}
+
+static int connect_any(struct kv_client *client, struct kv_conn *conn,
+                       struct kv_err *err)
+{
+    struct kv_conn_target target;
+    const char *address = client->config.socket;
+    if (address[0] == '@' && client->config.server_uid == KV_CONN_ANY_SAFE_UID)
+        return refuse_anonymous(address, err);
+    fill_target(client, address, &target);
+    int rc = kv_conn_open(conn, &target, err);
+    if (rc == KV_E_UNAVAILABLE && address[0] != '@' && find_twin(client, &target)) {
+        if (kv_conn_open(conn, &target, NULL) != 0)
+            return rc; /* what is wrong with the path says more */
+        rc = 0;
+        if (err != NULL)
+            *err = KV_ERR_INIT;
+    } else if (rc == 0 && address[0] != '@') {
+        learn_twin(client, conn);
+    }
+    if (rc == 0)
+        note_server(client, conn);
+    return rc;
+}
+
+static int put_message(struct kv_buf *out, enum kv_verb verb, const void *msg)
+{
+    switch (verb) {
+    case KV_VERB_OPEN:
+    case KV_VERB_INFO:
+    case KV_VERB_CERT:
+        kv_msg_uri_put(out, msg);
+        return 0;
+    case KV_VERB_LIST:
+        kv_msg_list_put(out, msg);
+        return 0;
+    case KV_VERB_SIGN:
+        kv_msg_sign_put(out, msg);
+        return 0;
+    case KV_VERB_DECRYPT:
+        kv_msg_decrypt_put(out, msg);
+        return 0;
+    case KV_VERB_DERIVE:
+        kv_msg_derive_put(out, msg);
+        return 0;
+    case KV_VERB_HELLO:
+    case KV_VERB_ROLE_FIRST:
+        break;
+    }
+    return KV_E_INTERNAL;
+}
+
+/* The daemon refused: pass on what it says, and help where it gives no hint. */
+static int refused(const struct kv_client_key *key, const struct kv_frame *reply,
+                   struct kv_err *err)
+{
+    struct kv_msg_error msg;
+    if (kv_msg_error_get(reply->payload, &msg) != 0)
+        return kv_err_set(err, reply->status, "client.refused",
+                          "the key daemon refused: %s", kv_code_text(reply->status));
+    int rc = kv_err_set(err, reply->status, msg.id, "%s", msg.message);
+    if (msg.hint[0] != '\0') {
+        kv_err_hint(err, "%s", msg.hint);
+    } else if (rc == KV_E_SEALED) {
+        kv_err_hint(err, "open it with `keyvault slot open`");
+    } else if (rc == KV_E_DENIED) {
+        struct kv_uri uri;
+        const char *name = "NAME";
+        if (key != NULL && kv_uri_parse(key->uri, strlen(key->uri), &uri, NULL) == 0)
+            name = uri.name;
+        kv_err_hint(err,
+                    "run `keyvault access grant unix:USER --role tls-server --scope "
+                    "keys/%s` where USER is uid %lu",
+                    name, (unsigned long)geteuid());
+    }
+    return rc;
+}
+
+static int exchange(const struct kv_client *client, struct kv_conn *conn,
+                    const struct kv_client_call *call, struct kv_err *err)
+{
+    struct kv_conn_target limits;
+    struct kv_frame reply;
+    fill_target(client, "", &limits);
+    size_t begin = kv_conn_begin(conn, call->verb);
+    int rc = put_message(&conn->out, call->verb, call->msg);
+    if (rc != 0)
+        return kv_err_set(err, rc, "client.bad-verb", "no such request");
+    kv_frame_end(&conn->out, begin);
+    rc = kv_conn_exchange(conn, &limits, &reply, err);
+    if (rc != 0) {
+        kv_conn_close(conn);
+        return rc;
+    }
+    if (reply.status != 0)
+        rc = refused(call->key, &reply, err);
+    else
+        rc = call->on_reply(call->arg, reply.payload, err);
+    kv_buf_reset(&conn->in); /* a decrypted secret does not linger */
+    return rc;
+}
+
+static int compare_key(void *arg, struct kv_bytes payload, struct kv_err *err)
+{
+    const struct kv_client_key *key = arg;
+    struct kv_msg_key found;
+    if (kv_msg_key_get(payload, &found) != 0)
+        return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
+                          "the key daemon sent a malformed key description");
+    if (memcmp(found.version, key->version, KV_ID_LEN) == 0 &&
+        found.spki.len == key->spki.len &&
+        memcmp(found.spki.data, key->spki.data, key->spki.len) == 0)
+        return 0;
+    int rc = kv_err_set(err, KV_E_INTEGRITY, "client.key-mismatch",
+                        "the daemon's key %s has another public key than the one "
+                        "loaded",
+                        key->uri);
+    kv_err_hint(err, "write the key file again with `keyvault key uri-pem` and restart "
+                     "this program");
+    return rc;
+}
+
+/* Ask for the grant and compare, once per key and life of the daemon. */
+static int open_key(const struct kv_client *client, struct kv_conn *conn,
+                    const struct kv_client_key *key, struct kv_err *err)
+{
+    uint64_t life = current_life(client);
+    if (key == NULL || atomic_load(key->opened) == life)
+        return 0;
+    struct kv_msg_uri msg = {.ops = 0};
+    int rc = kv_str_copy(msg.uri, sizeof(msg.uri), key->uri);
+    if (rc != 0)
+        return kv_err_set(err, rc, "client.too-big", "the key's URI is too long");
+    const struct kv_client_call open_call = {.verb = KV_VERB_OPEN,
+                                             .msg = &msg,
+                                             .key = key,
+                                             .on_reply = compare_key,
+                                             .arg = (void *)(uintptr_t)key};
+    rc = exchange(client, conn, &open_call, err);
+    if (rc == 0)
+        atomic_store(key->opened, life);
+    return rc;
+}
+
+/* One attempt on a claimed connection. `may_retry` becomes true when the connection
+ * had served before and broke now. */
+static int attempt(struct kv_client *client, struct kv_conn *conn,
+                   const struct kv_client_call *call, bool *may_retry,
+                   struct kv_err *err)
+{
+    *may_retry = false;
+    if (conn->fd >= 0 && !kv_conn_is_ours(conn))
+        kv_conn_close(conn);
+    int rc = 0;
+    if (conn->fd < 0)
+        KV_TRY(connect_any(client, conn, err));
+    bool was_opened =
+        call->key != NULL && atomic_load(call->key->opened) == current_life(client);
+    rc = open_key(client, conn, call->key, err);
+    if (rc == 0)
+        rc = exchange(client, conn, call, err);
+    if (rc != 0 && conn->fd < 0) {
+        begin_life(client);
+        *may_retry = rc == KV_E_UNAVAILABLE;
+    } else if (rc == KV_E_NOT_FOUND && was_opened) {
+        atomic_store(call->key->opened, 0); /* the daemon forgot it: open again */
+        *may_retry = true;
+    }
+out:
+    return rc;
+}
+
+int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
+                   struct kv_err *err)
+{
+    struct kv_err scratch = KV_ERR_INIT;
+    struct kv_conn own;
+    int rc = 0;
+    bool may_retry = true;
+    if (err == NULL)
+        err = &scratch;
+    kv_conn_init(&own);
+    for (int i = 0; i < 2 && may_retry; i++) {
+        *err = KV_ERR_INIT;
+        struct kv_pool_slot *slot = kv_pool_claim(&client->pool);
+        rc = attempt(client, slot != NULL ? &slot->conn : &own, call, &may_retry, err);
+        if (slot != NULL)
+            kv_pool_release(slot);
+    }
+    kv_conn_close(&own);
+    return rc;
+}
