@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "store/keyring/keys.h"
 
@@ -84,6 +85,10 @@ int kv_key_read_pfx(struct kv_bytes pfx, struct kv_bytes password, struct kv_key
                     struct kv_key_certs *certs, struct kv_err *err) KV_MUST_CHECK;
 int kv_key_read_jwk(const struct kv_role_key_new *request, struct kv_key **out,
                     struct kv_err *err) KV_MUST_CHECK;
+
+/* Parse one whole certificate in the private context; NULL when it is malformed or
+ * longer than KV_CERT_DER_MAX. The caller frees. */
+X509 *kv_key_read_cert(struct kv_bytes der);
 
 /* Append one certificate; refuses malformed ones and more than KV_CHAIN_MAX. */
 int kv_key_certs_add(struct kv_key_certs *certs, struct kv_bytes der,
