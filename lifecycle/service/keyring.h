@@ -43,6 +43,14 @@ int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *con
 void kv_keyring_close(struct kv_keyring *keyring, void (*cb)(void *arg), void *arg);
 bool kv_keyring_is_connected(const struct kv_keyring *keyring);
 
+/* The installation's root key is still sealed, as the keyring last said. */
+bool kv_keyring_is_sealed(const struct kv_keyring *keyring);
+
+/* Remember a vault key: it is opened now when connected, and first thing after each
+ * later connect. `wrapped` is copied. Returns 0 or KV_E_NOMEM. */
+int kv_keyring_add_vault_key(struct kv_keyring *keyring,
+                             const struct kv_role_vault_key *key) KV_MUST_CHECK;
+
 /* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
  * will come), KV_E_NOMEM or KV_E_TOO_BIG. */
 int kv_keyring_call(struct kv_keyring *keyring, uint16_t verb,

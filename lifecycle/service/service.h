@@ -13,6 +13,8 @@
 #include "store/db/store.h"
 
 struct kv_keyring;
+struct kv_assignments;
+struct kv_principals;
 
 struct kv_vault {
     uint8_t id[KV_ID_LEN];
@@ -39,6 +41,13 @@ struct kv_service {
     uid_t admin_uid;          /* Unix peer that administers without an assignment */
     size_t n_vaults;
     struct kv_vault vaults[KV_VAULTS_MAX];
+    struct kv_vault system; /* the installation's own rows: id of zeros, name "" */
+    struct kv_assignments *assignments; /* service/assignments.h */
+    struct kv_principals *principals;   /* auth/principal.h */
+    bool is_ready; /* vaults, assignments and token are loaded */
+    bool has_token;
+    uint8_t token_sha256[32]; /* of the --dev administrator's bearer token */
+    char tenant[37];          /* the installation id as a UUID */
 };
 
 /* The vault whose host name (Host header, port ignored) or name this is; a host that
@@ -47,6 +56,13 @@ struct kv_vault *kv_service_vault_by_host(struct kv_service *service, const char
 struct kv_vault *kv_service_vault_by_name(struct kv_service *service, const char *name);
 struct kv_vault *kv_service_vault_by_id(struct kv_service *service,
                                         const uint8_t id[KV_ID_LEN]);
+
+/* The vault or, for an id of zeros, service->system. */
+struct kv_vault *kv_service_vault_of_row(struct kv_service *service,
+                                         const uint8_t id[KV_ID_LEN]);
+
+/* Raise the epoch of one vault (NULL: of all) and tell the keyring at once. */
+void kv_service_raise_epoch(struct kv_service *service, struct kv_vault *vault);
 
 /* Write "https://NAME.DOMAIN:PORT" (no port when 443) of a vault. */
 void kv_service_vault_url(const struct kv_service *service, const struct kv_vault *vault,

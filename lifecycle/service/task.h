@@ -11,6 +11,9 @@
  * HTTP call (lifecycle/api/call.h) and a certificate order (lifecycle/certs) embed a
  * task as their first member. Objects read here have been unsealed and compared with
  * their index copy: a mismatch is KV_E_INTEGRITY (object.index-mismatch).
+ *
+ * Starting an operation is the last thing a step does: one that cannot start calls
+ * on_fail at once, and the task may be gone when the call returns. Loop thread only.
  */
 #ifndef KV_LIFECYCLE_SERVICE_TASK_H
 #define KV_LIFECYCLE_SERVICE_TASK_H
@@ -41,6 +44,10 @@ struct kv_task {
     struct kv_object *objects; /* kv_task_list */
     size_t n_objects;
     bool has_more;
+    /* kv_task_list: position behind the last row that was read. A damaged row is
+     * logged (object.damaged) and left out, so it may be behind the last object. */
+    char last_name[KV_NAME_MAX + 1];
+    uint8_t last_version[KV_ID_LEN];
     struct kv_bytes payload;   /* kv_task_keyring; wiped when the next step returns */
     /* private: the batch under construction and the running step */
     struct kv_task_batch *batch;
@@ -82,8 +89,9 @@ void kv_task_keyring(struct kv_task *task, uint16_t verb, struct kv_buf *payload
                      kv_task_fn next);
 
 /* Add a change to the batch. put_doc: `doc` (taken) is sealed at commit; put_row: the
- * body is sealed already (keys); put_head: no body. `expect` is the present row
- * version, 0 for a new row; row_version and term are set by these functions. */
+ * body is sealed already (keys), or there is none (heads). `expect` is the present row
+ * version, 0 for a new row; row_version and term are set by these functions. A failure
+ * (memory, KV_STORE_BATCH_MAX) is kept and reported by kv_task_commit. */
 void kv_task_put_doc(struct kv_task *task, const struct kv_row *row, uint64_t expect,
                      json_t *doc);
 void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t expect);
@@ -98,6 +106,9 @@ void kv_task_commit(struct kv_task *task, kv_task_fn next);
  * the sealed body is bound to row version expect + 1 and the vault's term). */
 void kv_task_ident(const struct kv_task *task, const struct kv_row_key *key,
                    uint64_t expect, struct kv_ident *out);
+
+/* Set flags and dates of a key's row from what the keyring has sealed. */
+void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
 
 /* 16 random bytes as a version id. */
 int kv_task_new_version(struct kv_task *task, uint8_t out[KV_ID_LEN]) KV_MUST_CHECK;
