@@ -16,15 +16,15 @@
 #include "lifecycle/service/task.h"
 
 struct kv_call {
-    struct kv_task task; /* first member: steps cast back with kv_call_of */
+    struct kv_task task;             /* first member: steps cast back with kv_call_of */
     struct kv_http_request *request; /* NULL once answered or gone */
     struct kv_principal principal;
     const struct kv_route *route;
-    char name[KV_NAME_MAX + 1];    /* {name} of the path */
+    char name[KV_NAME_MAX + 1]; /* {name} of the path */
     bool has_version;
-    uint8_t version[KV_ID_LEN];    /* {version}; zeros when absent or empty */
-    json_t *body;                  /* object, or NULL */
-    void *data;                    /* the handler's own; freed with data_free */
+    uint8_t version[KV_ID_LEN]; /* {version}; zeros when absent or empty */
+    json_t *body;               /* object, or NULL */
+    void *data;                 /* the handler's own; freed with data_free */
     void (*data_free)(void *data);
 };
 
@@ -49,6 +49,12 @@ extern const struct kv_route kv_routes_secrets[];
 extern const struct kv_route kv_routes_certificates[];
 extern const struct kv_route kv_routes_admin[]; /* our own, below /keyvault/v1 */
 
+extern const struct kv_route kv_routes_later[]; /* of the contract, not offered yet */
+
+/* Fill in the HTTP server's handler: 401 before the body is read, calls, error bodies.
+ * `service` must outlive the server. */
+void kv_call_handler(struct kv_service *service, struct kv_http_handler *handler);
+
 /* Start a call for a complete request; the call frees itself. */
 void kv_call_start(struct kv_service *service, struct kv_http_request *request);
 
@@ -61,7 +67,8 @@ void kv_call_error(struct kv_call *call, int status, const char *code,
     __attribute__((format(printf, 5, 6)));
 
 /* Map a KV_E_* failure to the contract's status and code, and end the call. This is
- * the on_fail of a call's task. */
+ * the on_fail of a call's task. A row conflict runs the handler again instead (its
+ * data is freed first), a bounded number of times. */
 void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err);
 
 /* Query parameter by decoded name ("maxresults"), decoded into `out`. False if
@@ -69,15 +76,23 @@ void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err);
 bool kv_call_query(const struct kv_call *call, const char *name, char *out,
                    size_t out_size);
 
-/* Page size 1..25 from maxresults and the position of $skiptoken. */
+/* Page size 1..25 from maxresults and the position of $skiptoken: a name, or for
+ * lists of versions their 32 digits. Ends the call and returns non-zero when
+ * malformed. */
 int kv_call_page(struct kv_call *call, size_t *limit,
                  char after_name[KV_NAME_MAX + 1]) KV_MUST_CHECK;
-/* The nextLink of a list, or JSON null. */
+/* The same for the versions of call->name: fills in the whole query. */
+int kv_call_versions_query(struct kv_call *call, uint8_t kind,
+                           struct kv_list_query *query) KV_MUST_CHECK;
+/* The nextLink of a list; JSON null when `last_name` is NULL. */
 json_t *kv_call_next_link(const struct kv_call *call, const char *last_name);
 
+/* Answer a list: `items` (taken) and the nextLink when the task's list has more. */
+void kv_call_reply_list(struct kv_call *call, json_t *items, bool is_versions);
+
 /* "https://vault/keys/NAME[/VERSION]" as a JSON string; version may be NULL. */
-json_t *kv_call_id(const struct kv_call *call, const char *collection,
-                   const char *name, const uint8_t *version);
+json_t *kv_call_id(const struct kv_call *call, const char *collection, const char *name,
+                   const uint8_t *version);
 
 /* Attributes shared by all objects: enabled, nbf, exp, created, updated,
  * recoveryLevel, recoverableDays. */
@@ -93,5 +108,10 @@ struct kv_call_attrs {
     json_t *tags; /* borrowed from the body; NULL when absent */
 };
 int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs) KV_MUST_CHECK;
+
+/* Refuse to write over a name: head of a certificate's own object (403) or deleted
+ * (409). `head` is the result of kv_task_find_head. Ends the call and returns
+ * non-zero when refused. */
+int kv_call_check_head(struct kv_call *call, const struct kv_row *head) KV_MUST_CHECK;
 
 #endif

@@ -45,7 +45,7 @@ enum kv_action {
 
 enum kv_principal_kind {
     KV_PRINCIPAL_NONE = 0,
-    KV_PRINCIPAL_UNIX, /* name = user; groups = unix groups */
+    KV_PRINCIPAL_UNIX,  /* name = user; groups = unix groups */
     KV_PRINCIPAL_ADMIN, /* the --dev administrator: token or Unix peer */
 };
 
@@ -61,7 +61,8 @@ struct kv_principal {
 
 struct kv_assignment {
     char id[37];                      /* UUID */
-    char principal[KV_PRINCIPAL_MAX]; /* unix:USER unixgroup:GROUP app:ID user:ID mtls:.. */
+    char principal[KV_PRINCIPAL_MAX]; /* unix:USER unixgroup:GROUP app:ID user:ID
+                                         mtls:.. */
     char role[64];                    /* short name: "tls-server" */
     char scope[2 + KV_VAULT_NAME_MAX + KV_NAME_MAX + 16];
 };
@@ -86,7 +87,8 @@ const char *kv_role_find(const char *name, uint32_t *actions);
 const char *kv_role_name(size_t i);
 
 /* Check and normalise a principal and a scope as a user writes them ("keys/web",
- * "/", "/vault/keys/web", full vault URL); ids access.bad-principal, access.bad-scope. */
+ * "/", "/vault/keys/web", full vault URL); ids access.bad-principal, access.bad-scope.
+ */
 int kv_principal_parse(const char *text, char out[KV_PRINCIPAL_MAX],
                        struct kv_err *err) KV_MUST_CHECK;
 int kv_scope_parse(const char *text, const char *default_vault, char *out,

@@ -17,9 +17,6 @@ bool kv_kind_has_versions(uint8_t kind);
 
 bool kv_id_is_zero(const uint8_t id[KV_ID_LEN]);
 
-/* The identity that a row's body is sealed under. */
-void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
-
 /* Copy a row with its body. */
 int kv_object_set_row(struct kv_object *object, const struct kv_row *row) KV_MUST_CHECK;
 
@@ -48,6 +45,12 @@ struct kv_open_request {
     void *arg;
 };
 int kv_object_open(const struct kv_open_request *request) KV_MUST_CHECK;
+
+/* Every operation of a task begins with start (0, or why it may not) and ends with
+ * next or fail; the count in between is what a stopping service waits for. */
+int kv_task_op_start(struct kv_task *task, kv_task_fn next) KV_MUST_CHECK;
+void kv_task_op_next(struct kv_task *task);
+void kv_task_op_fail(struct kv_task *task, int rc, const struct kv_err *err);
 
 /* Forget the results of the last operation. */
 void kv_task_reset(struct kv_task *task);

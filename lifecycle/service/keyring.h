@@ -52,7 +52,7 @@ int kv_keyring_add_vault_key(struct kv_keyring *keyring,
                              const struct kv_role_vault_key *key) KV_MUST_CHECK;
 
 /* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
- * will come), KV_E_NOMEM or KV_E_TOO_BIG. */
+ * will come), KV_E_NOMEM, KV_E_TOO_BIG or, while closing, KV_E_UNAVAILABLE. */
 int kv_keyring_call(struct kv_keyring *keyring, uint16_t verb,
                     const struct kv_buf *payload, kv_keyring_cb cb,
                     void *arg) KV_MUST_CHECK;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/core/secret.h"
 #include "store/core/str.h"
 
 bool kv_kind_has_versions(uint8_t kind)
@@ -69,8 +68,14 @@ static json_t *index_json(const struct kv_row *row)
     kv_hex_encode(current, row->current, KV_ID_LEN);
     return json_pack("{s:I,s:s,s:I,s:I,s:o,s:o,s:o}", "flags", (json_int_t)row->flags,
                      "current", current, "created", (json_int_t)row->created_s,
-                     "updated", (json_int_t)row->updated_s, "nbf", time_json(row->nbf_s),
-                     "exp", time_json(row->exp_s), "next_at", time_json(row->next_at_s));
+                     "updated", (json_int_t)row->updated_s, "nbf",
+                     time_json(row->nbf_s), "exp", time_json(row->exp_s), "next_at",
+                     time_json(row->next_at_s));
+}
+
+static int append_text(const char *text, size_t len, void *out)
+{
+    return kv_buf_append(out, text, len);
 }
 
 int kv_object_write_doc(const struct kv_row *row, json_t *doc, struct kv_buf *out)
@@ -78,17 +83,11 @@ int kv_object_write_doc(const struct kv_row *row, json_t *doc, struct kv_buf *ou
     json_t *body = json_pack("{s:o,s:O}", "index", index_json(row), "doc", doc);
     if (body == NULL)
         return KV_E_NOMEM;
-    char *text = json_dumps(body, JSON_COMPACT);
+    int rc = json_dump_callback(body, append_text, out, JSON_COMPACT);
     json_decref(body);
-    if (text == NULL)
-        return KV_E_NOMEM;
-    size_t len = strlen(text);
-    int rc = kv_buf_append(out, text, len);
-    kv_wipe(text, len);
-    json_free_t release = NULL;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
-    return rc;
+    if (rc == 0)
+        return 0;
+    return kv_buf_status(out) != 0 ? kv_buf_status(out) : KV_E_NOMEM;
 }
 
 static int mismatch(const struct kv_object *object, struct kv_err *err)
@@ -104,8 +103,8 @@ int kv_object_read_doc(struct kv_object *object, struct kv_bytes body,
                        struct kv_err *err)
 {
     json_t *index = NULL;
-    json_t *text = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES,
-                              NULL);
+    json_t *text =
+        json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
     json_t *doc = json_object_get(text, "doc");
     int rc = 0;
     if (!json_is_object(doc)) {

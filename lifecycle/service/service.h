@@ -35,16 +35,18 @@ struct kv_service {
     const struct kv_clock *clock;
     const struct kv_rand *rand;
     uint8_t installation[KV_ID_LEN];
-    char domain[200];         /* vault hosts are NAME.<domain>: "vault.localhost" */
-    uint16_t port;            /* of the HTTPS listener */
+    char domain[200]; /* vault hosts are NAME.<domain>: "vault.localhost" */
+    uint16_t port;    /* of the HTTPS listener */
     bool is_dev;
-    uid_t admin_uid;          /* Unix peer that administers without an assignment */
+    uid_t admin_uid; /* Unix peer that administers without an assignment */
     size_t n_vaults;
     struct kv_vault vaults[KV_VAULTS_MAX];
     struct kv_vault system; /* the installation's own rows: id of zeros, name "" */
     struct kv_assignments *assignments; /* service/assignments.h */
     struct kv_principals *principals;   /* auth/principal.h */
-    bool is_ready; /* vaults, assignments and token are loaded */
+    size_t n_running;                   /* operations of tasks under way */
+    bool is_stopping;                   /* no task may start another operation */
+    bool is_ready;                      /* vaults, assignments and token are loaded */
     bool has_token;
     uint8_t token_sha256[32]; /* of the --dev administrator's bearer token */
     char tenant[37];          /* the installation id as a UUID */
@@ -64,8 +66,11 @@ struct kv_vault *kv_service_vault_of_row(struct kv_service *service,
 /* Raise the epoch of one vault (NULL: of all) and tell the keyring at once. */
 void kv_service_raise_epoch(struct kv_service *service, struct kv_vault *vault);
 
+/* Tell the keyring a vault's epoch, as each second. */
+void kv_service_beat(struct kv_service *service, struct kv_vault *vault);
+
 /* Write "https://NAME.DOMAIN:PORT" (no port when 443) of a vault. */
-void kv_service_vault_url(const struct kv_service *service, const struct kv_vault *vault,
-                          char *out, size_t out_size);
+void kv_service_vault_url(const struct kv_service *service,
+                          const struct kv_vault *vault, char *out, size_t out_size);
 
 #endif

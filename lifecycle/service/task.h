@@ -1,9 +1,9 @@
 /*
  * A task: straight-line work over store and keyring, written as steps.
  *
- *   static void sign_start(struct kv_task *t)  { kv_task_load(t, &key, sign_with_key); }
- *   static void sign_with_key(struct kv_task *t) { ... kv_task_keyring(t, ..., sign_done); }
- *   static void sign_done(struct kv_task *t)   { reply(t->payload); }
+ *   static void sign_start(struct kv_task *t)  { kv_task_load(t, &key, sign_with_key);
+ * } static void sign_with_key(struct kv_task *t) { ... kv_task_keyring(t, ...,
+ * sign_done); } static void sign_done(struct kv_task *t)   { reply(t->payload); }
  *
  * Each kv_task_* call starts one asynchronous operation and names the next step. When
  * the operation fails, the next step is not called: `on_fail` is, once, and the task
@@ -29,9 +29,9 @@ typedef void (*kv_task_fail_fn)(struct kv_task *task, int rc, const struct kv_er
 
 /* One stored object as a task sees it. */
 struct kv_object {
-    struct kv_row row;        /* row.sealed is owned by the object */
-    json_t *doc;              /* unsealed body; NULL for keys and heads without body */
-    struct kv_key_info info;  /* keys only; borrows from `info_bytes` */
+    struct kv_row row;       /* row.sealed is owned by the object */
+    json_t *doc;             /* unsealed body; NULL for keys and heads without body */
+    struct kv_key_info info; /* keys only; borrows from `info_bytes` */
     uint8_t *info_bytes;
 };
 
@@ -48,7 +48,7 @@ struct kv_task {
      * logged (object.damaged) and left out, so it may be behind the last object. */
     char last_name[KV_NAME_MAX + 1];
     uint8_t last_version[KV_ID_LEN];
-    struct kv_bytes payload;   /* kv_task_keyring; wiped when the next step returns */
+    struct kv_bytes payload; /* kv_task_keyring; wiped when the next step returns */
     /* private: the batch under construction and the running step */
     struct kv_task_batch *batch;
     kv_task_fn next;
@@ -95,6 +95,10 @@ void kv_task_keyring(struct kv_task *task, uint16_t verb, struct kv_buf *payload
 void kv_task_put_doc(struct kv_task *task, const struct kv_row *row, uint64_t expect,
                      json_t *doc);
 void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t expect);
+/* Add the head of a new version: the head that was found (row_version 0: none yet),
+ * with `version` as its current one, and its MANAGED flag and update time. */
+void kv_task_put_head(struct kv_task *task, const struct kv_row *head,
+                      const struct kv_row *version);
 void kv_task_delete(struct kv_task *task, const struct kv_row_key *key,
                     uint64_t expect);
 
@@ -106,6 +110,9 @@ void kv_task_commit(struct kv_task *task, kv_task_fn next);
  * the sealed body is bound to row version expect + 1 and the vault's term). */
 void kv_task_ident(const struct kv_task *task, const struct kv_row_key *key,
                    uint64_t expect, struct kv_ident *out);
+
+/* The identity that a stored row's body is sealed under (for KEY_SIGN and so on). */
+void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
 
 /* Set flags and dates of a key's row from what the keyring has sealed. */
 void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);

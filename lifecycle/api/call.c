@@ -1,0 +1,482 @@
+/*
+ * One call from request to reply.
+ *
+ *   start -> who (token, or peer uid on the pool) -> checks in the contract's order
+ *         -> handler's steps -> reply or error -> freed
+ *
+ * The peer may hang up at any time: then the request is gone and the steps go on to
+ * their end without answering anyone.
+ */
+#include "lifecycle/api/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lifecycle/api/internal.h"
+#include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/principal.h"
+#include "lifecycle/auth/token.h"
+#include "lifecycle/service/assignments.h"
+#include "lifecycle/service/keyring.h"
+#include "store/core/secret.h"
+#include "store/core/str.h"
+
+#define ATTEMPTS_MAX 32
+#define REPLY_MAX (1U << 20)
+
+static void dispatch(struct kv_call *call);
+
+/* --- answering ------------------------------------------------------------------- */
+
+static int append_text(const char *text, size_t len, void *out)
+{
+    return kv_buf_append(out, text, len);
+}
+
+static void set_header(struct kv_http_request *request, const char *name,
+                       const char *value)
+{
+    /* Only an unusual value can be refused, and the reply is right without it. */
+    (void)kv_http_reply_header(request, name, value);
+}
+
+/* Headers that every reply carries. */
+static void set_headers(struct kv_service *service, struct kv_http_request *request)
+{
+    uint8_t id[16];
+    char uuid[37];
+    const char *client_id = kv_http_header(request, "x-ms-client-request-id");
+    if (kv_rand_fill(service->rand, id, sizeof(id)) == 0) {
+        kv_uuid_format(id, uuid);
+        set_header(request, "x-ms-request-id", uuid);
+    }
+    if (client_id != NULL && strlen(client_id) <= 128)
+        set_header(request, "x-ms-client-request-id", client_id);
+    set_header(request, "x-ms-keyvault-region", "local");
+    set_header(request, "x-ms-keyvault-service-version", KV_VERSION);
+}
+
+/* Answer a request with a JSON body, which is taken; NULL: an empty reply. */
+static void answer(struct kv_service *service, struct kv_http_request *request,
+                   int status, json_t *body)
+{
+    struct kv_buf text;
+    kv_buf_init_secret(&text, REPLY_MAX);
+    if (body == NULL ? status >= 400
+                     : json_dump_callback(body, append_text, &text, JSON_COMPACT) != 0) {
+        kv_buf_reset(&text);
+        status = 500;
+        (void)kv_buf_append_str(&text, "{\"error\":{\"code\":\"InternalServerError\","
+                                       "\"message\":\"out of memory\"}}");
+    }
+    json_decref(body);
+    set_headers(service, request);
+    if (status == 503 || status == 429)
+        set_header(request, "Retry-After", "1");
+    struct kv_http_reply reply = {.status = status};
+    if (text.len > 0) {
+        reply.content_type = "application/json; charset=utf-8";
+        reply.body = text.data;
+        reply.body_len = text.len;
+    }
+    kv_http_reply(request, &reply);
+    kv_buf_free(&text);
+}
+
+static void drop_data(struct kv_call *call)
+{
+    if (call->data_free != NULL)
+        call->data_free(call->data);
+    call->data = NULL;
+    call->data_free = NULL;
+}
+
+static void end(struct kv_call *call)
+{
+    drop_data(call);
+    json_decref(call->body);
+    kv_task_fini(&call->task);
+    free(call);
+}
+
+static void reply_and_end(struct kv_call *call, int status, json_t *body)
+{
+    struct kv_http_request *request = call->request;
+    call->request = NULL;
+    if (request != NULL)
+        answer(call->task.service, request, status, body);
+    else
+        json_decref(body);
+    end(call);
+}
+
+void kv_call_reply(struct kv_call *call, int status, json_t *body)
+{
+    if (body == NULL && status != 204) {
+        kv_call_fail(&call->task, KV_E_NOMEM, NULL);
+        return;
+    }
+    kv_log(call->task.service->log, KV_LOG_DEBUG, "api.reply",
+           KV_S("operation", call->route != NULL ? call->route->operation : ""),
+           KV_I("status", status), KV_S("principal", call->principal.id));
+    reply_and_end(call, status, body);
+}
+
+static void reply_error(struct kv_call *call, const struct kv_http_error *error,
+                        const char *message, const struct kv_err *err)
+{
+    kv_log(call->task.service->log, error->status >= 500 ? KV_LOG_ERROR : KV_LOG_DEBUG,
+           "api.refused",
+           KV_S("operation", call->route != NULL ? call->route->operation : ""),
+           KV_I("status", error->status), KV_S("code", error->code),
+           KV_S("error", err != NULL ? err->id : ""),
+           KV_S("principal", call->principal.id), KV_S("message", message));
+    reply_and_end(call, error->status,
+                  kv_error_body(error, message, err != NULL ? err->id : NULL,
+                                err != NULL ? err->hint : NULL));
+}
+
+void kv_call_error(struct kv_call *call, int status, const char *code, const char *inner,
+                   const char *format, ...)
+{
+    char message[KV_ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    struct kv_http_error error = {status, code, inner};
+    reply_error(call, &error, message, NULL);
+}
+
+void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err)
+{
+    struct kv_call *call = kv_call_of(task);
+    struct kv_http_error error;
+    if (rc == KV_E_CONFLICT && call->n_attempts < ATTEMPTS_MAX &&
+        !task->service->is_stopping) {
+        call->n_attempts++;
+        drop_data(call);
+        struct kv_service *service = task->service;
+        kv_task_fini(task);
+        kv_task_init(task, service, call->host_vault, kv_call_fail);
+        call->route->run(call);
+        return;
+    }
+    kv_error_map(rc, err != NULL ? err->id : NULL,
+                 call->route != NULL ? kv_route_collection(call->route) : NULL, &error);
+    bool has_message = err != NULL && err->message[0] != '\0';
+    reply_error(call, &error, has_message ? err->message : kv_code_text(rc), err);
+}
+
+/* --- who ------------------------------------------------------------------------- */
+
+static void refuse_unauthorized(struct kv_service *service,
+                                struct kv_http_request *request)
+{
+    char value[512];
+    struct kv_challenge challenge = {
+        .domain = service->domain, .tenant = service->tenant, .port = service->port};
+    struct kv_http_error error = {401, "Unauthorized", NULL};
+    if (kv_challenge_format(&challenge, value, sizeof(value)) == 0)
+        set_header(request, "WWW-Authenticate", value);
+    answer(service, request, 401,
+           kv_error_body(&error, "The request carries no valid bearer token.",
+                         "api.unauthorized",
+                         "get a token from the authority named in WWW-Authenticate"));
+}
+
+static bool has_token(const struct kv_service *service,
+                      const struct kv_http_request *request)
+{
+    return service->has_token &&
+           kv_token_matches(kv_http_header(request, "authorization"),
+                            service->token_sha256);
+}
+
+/* Before the body is read: a client's first request has neither token nor body, and
+ * nothing but the challenge may answer it. */
+static int on_head(void *arg, struct kv_http_request *request)
+{
+    struct kv_service *service = arg;
+    if (kv_http_peer(request)->is_unix || has_token(service, request))
+        return 0;
+    refuse_unauthorized(service, request);
+    return 1;
+}
+
+static void on_request(void *arg, struct kv_http_request *request)
+{
+    kv_call_start(arg, request);
+}
+
+static const char *on_error(void *arg, int status, struct kv_buf *body)
+{
+    (void)arg;
+    struct kv_http_error error = {status, kv_error_code_of_status(status), NULL};
+    json_t *json = kv_error_body(&error, "The HTTP request cannot be served.",
+                                 "api.bad-request", NULL);
+    if (json == NULL || json_dump_callback(json, append_text, body, JSON_COMPACT) != 0)
+        kv_buf_reset(body);
+    json_decref(json);
+    return "application/json; charset=utf-8";
+}
+
+void kv_call_handler(struct kv_service *service, struct kv_http_handler *handler)
+{
+    *handler = (struct kv_http_handler){.on_head = on_head,
+                                        .on_request = on_request,
+                                        .on_error = on_error,
+                                        .arg = service};
+}
+
+static void on_gone(void *arg, struct kv_http_request *request)
+{
+    struct kv_call *call = arg;
+    (void)request;
+    call->request = NULL;
+}
+
+static void on_principal(void *arg, int rc, const struct kv_principal *principal)
+{
+    struct kv_call *call = arg;
+    if (rc != 0) {
+        kv_call_fail(&call->task, rc, NULL);
+        return;
+    }
+    call->principal = *principal;
+    dispatch(call);
+}
+
+static void set_admin(struct kv_call *call, const char *id)
+{
+    call->principal.kind = KV_PRINCIPAL_ADMIN;
+    (void)kv_str_copy(call->principal.id, sizeof(call->principal.id), id);
+    dispatch(call);
+}
+
+static void find_principal(struct kv_call *call)
+{
+    struct kv_service *service = call->task.service;
+    const struct kv_http_peer *peer = kv_http_peer(call->request);
+    call->is_local = peer->is_unix;
+    if (!peer->is_unix) {
+        if (has_token(service, call->request)) {
+            set_admin(call, "token:dev-administrator");
+            return;
+        }
+        refuse_unauthorized(service, call->request);
+        call->request = NULL;
+        end(call);
+        return;
+    }
+    if (peer->uid == service->admin_uid) {
+        char id[KV_PRINCIPAL_MAX];
+        (void)snprintf(id, sizeof(id), "unix:#%u", (unsigned)peer->uid);
+        set_admin(call, id);
+        return;
+    }
+    const struct kv_principal *known =
+        kv_principals_find(service->principals, peer->uid);
+    if (known != NULL) {
+        call->principal = *known;
+        dispatch(call);
+        return;
+    }
+    int rc = kv_principals_resolve(service->principals, peer->uid, on_principal, call);
+    if (rc != 0)
+        kv_call_fail(&call->task, rc, NULL);
+}
+
+void kv_call_start(struct kv_service *service, struct kv_http_request *request)
+{
+    struct kv_call *call = calloc(1, sizeof(*call));
+    if (call == NULL) {
+        answer(service, request, 500, NULL);
+        return;
+    }
+    kv_task_init(&call->task, service,
+                 kv_service_vault_by_host(service, kv_http_header(request, "host")),
+                 kv_call_fail);
+    call->host_vault = call->task.vault;
+    call->request = request;
+    kv_http_on_gone(request, on_gone, call);
+    find_principal(call);
+}
+
+/* --- checks, in the contract's order ---------------------------------------------- */
+
+static int check_version(struct kv_call *call, struct kv_err *err)
+{
+    char version[64];
+    const char *query = kv_http_query(call->request);
+    bool is_ours = kv_str_has_prefix(kv_http_path(call->request), "/keyvault/");
+    if (!kv_query_is_valid(query))
+        return kv_err_set(err, KV_E_INVALID, "api.bad-query",
+                          "the query string is not valid percent-encoded UTF-8");
+    int found = kv_query_get(query, "api-version", version, sizeof(version));
+    if (is_ours && found == 0)
+        return 0;
+    if (found == 0) {
+        kv_err_set(err, KV_E_INVALID, "api.bad-version",
+                   "the query parameter 'api-version' is required");
+        kv_err_hint(err, "add api-version=2025-07-01");
+        return KV_E_INVALID;
+    }
+    if (found < 0 || !kv_api_version_is_known(version)) {
+        kv_err_set(err, KV_E_INVALID, "api.bad-version",
+                   "the query parameter 'api-version' names a version that is not "
+                   "served");
+        kv_err_hint(err, "use 7.0 to 7.6 or 2025-07-01");
+        return KV_E_INVALID;
+    }
+    return 0;
+}
+
+static int check_route(struct kv_call *call, struct kv_route_match *match,
+                       struct kv_err *err)
+{
+    const char *method = kv_http_method(call->request);
+    kv_route_find(method, kv_http_path(call->request), match);
+    if (match->route != NULL) {
+        call->route = match->route;
+        return 0;
+    }
+    if (!match->is_path_known)
+        return kv_err_set(err, KV_E_NOT_FOUND, "api.no-route",
+                          "nothing is served at this path");
+    set_header(call->request, "Allow", match->allow);
+    return kv_err_set(err, KV_E_INVALID, "api.no-method",
+                      "this path is served for %s only", match->allow);
+}
+
+static int check_names(struct kv_call *call, const struct kv_route_match *match,
+                       struct kv_err *err)
+{
+    if (strstr(call->route->path, "{name}") != NULL) {
+        if (!kv_name_is_valid(match->name, strlen(match->name)))
+            return kv_err_set(err, KV_E_INVALID, "api.bad-name",
+                              "a name has 1 to 127 letters, digits and hyphens");
+        KV_ASSERT(kv_str_copy(call->name, sizeof(call->name), match->name) == 0);
+    }
+    if (match->version[0] == '\0')
+        return 0;
+    call->has_version = true;
+    if (strlen(match->version) != KV_VERSION_TEXT_LEN ||
+        kv_hex_decode(call->version, KV_ID_LEN, match->version) != 0)
+        return kv_err_set(err, KV_E_INVALID, "api.bad-object-version",
+                          "a version has 32 lower-case hexadecimal digits");
+    return 0;
+}
+
+static int check_access(struct kv_call *call, struct kv_err *err)
+{
+    struct kv_service *service = call->task.service;
+    struct kv_access_object object = {
+        .vault = call->task.vault->name,
+        .collection = kv_route_collection(call->route),
+        .name = call->name[0] != '\0' ? call->name : NULL,
+    };
+    size_t n = 0;
+    const struct kv_assignment *assignments =
+        kv_assignments_all(service->assignments, &n);
+    uint32_t allowed = kv_access_allowed(&call->principal, &object, assignments, n);
+    if ((call->route->action & ~allowed) == 0)
+        return 0;
+    kv_err_set(err, KV_E_DENIED, "api.forbidden",
+               "Caller is not authorized to perform the action '%s' on '%s%s%s' "
+               "(caller: %s; vault: %s)",
+               call->route->operation, object.collection != NULL ? object.collection : "",
+               object.name != NULL ? "/" : "", object.name != NULL ? object.name : "",
+               call->principal.id, object.vault);
+    kv_err_hint(err, "keyvault access grant %s --role ROLE", call->principal.id);
+    return KV_E_DENIED;
+}
+
+static int read_body(struct kv_call *call, struct kv_err *err)
+{
+    size_t len = 0;
+    uint8_t *body = kv_http_body(call->request, &len);
+    if (!call->route->has_body)
+        return 0;
+    int rc = kv_json_parse(body, len, &call->body, err);
+    if (len > 0)
+        kv_wipe(body, len);
+    return rc;
+}
+
+static int check_ready(struct kv_call *call, struct kv_err *err)
+{
+    struct kv_service *service = call->task.service;
+    if (service->is_ready && call->task.vault != NULL)
+        return 0;
+    if (kv_keyring_is_sealed(service->keyring)) {
+        kv_err_set(err, KV_E_SEALED, "keyring.sealed", "the vault is sealed");
+        kv_err_hint(err, "open a slot of the installation");
+        return KV_E_SEALED;
+    }
+    kv_err_set(err, KV_E_UNAVAILABLE, "service.starting",
+               "the service is starting or waits for the keyring");
+    kv_err_hint(err, "try again shortly");
+    return KV_E_UNAVAILABLE;
+}
+
+static bool is_status(const struct kv_call *call)
+{
+    return strcmp(kv_http_path(call->request), "/keyvault/v1/status") == 0;
+}
+
+static void dispatch(struct kv_call *call)
+{
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_route_match match;
+    int rc = 0;
+    if (call->request == NULL) { /* hung up while we asked who it was */
+        end(call);
+        return;
+    }
+    if (!is_status(call))
+        KV_TRY(check_ready(call, &err));
+    KV_TRY(check_version(call, &err));
+    KV_TRY(check_route(call, &match, &err));
+    KV_TRY(check_names(call, &match, &err));
+    if (call->route->action != 0)
+        KV_TRY(check_access(call, &err));
+    KV_TRY(read_body(call, &err));
+out:
+    if (rc != 0)
+        kv_call_fail(&call->task, rc, &err);
+    else
+        call->route->run(call);
+}
+
+/* --- shared by handlers ------------------------------------------------------------ */
+
+int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs)
+{
+    struct kv_err err = KV_ERR_INIT;
+    int rc = kv_json_attrs(call->body, attrs, &err);
+    if (rc != 0)
+        kv_call_fail(&call->task, rc, &err);
+    return rc;
+}
+
+int kv_call_check_head(struct kv_call *call, const struct kv_row *head)
+{
+    struct kv_err err = KV_ERR_INIT;
+    int rc = 0;
+    if ((head->flags & KV_ROW_DELETED) != 0)
+        rc = kv_err_set(&err, KV_E_EXISTS, "api.deleted",
+                        "the %s '%s' is deleted but recoverable: its name cannot be "
+                        "used",
+                        kv_kind_name(head->key.kind), head->key.name);
+    else if ((head->flags & KV_ROW_MANAGED) != 0)
+        rc = kv_err_set(&err, KV_E_DENIED, "api.managed",
+                        "the %s '%s' belongs to the certificate of the same name",
+                        kv_kind_name(head->key.kind), head->key.name);
+    if (rc == 0)
+        return 0;
+    kv_call_fail(&call->task, rc, &err);
+    return rc;
+}

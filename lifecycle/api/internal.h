@@ -1,0 +1,102 @@
+/*
+ * Shared inside lifecycle/api: routing, errors, JSON bodies, queries. All pure.
+ */
+#ifndef KV_LIFECYCLE_API_INTERNAL_H
+#define KV_LIFECYCLE_API_INTERNAL_H
+
+#include "lifecycle/api/call.h"
+
+/* --- route.c --------------------------------------------------------------------- */
+
+struct kv_route_match {
+    const struct kv_route *route; /* NULL: no route of this method */
+    bool is_path_known;           /* some method is served at this path */
+    char allow[64];               /* methods of the path, for a 405 */
+    char name[KV_NAME_MAX + 2];   /* decoded; cut when too long: then invalid */
+    char version[KV_VERSION_TEXT_LEN + 2];
+};
+
+/* Find the route of a request. `path` as sent; empty segments count. */
+void kv_route_find(const char *method, const char *path, struct kv_route_match *match);
+
+/* Collection that a route's permission is about: "keys"; NULL for the vault. */
+const char *kv_route_collection(const struct kv_route *route);
+
+/* --- query.c --------------------------------------------------------------------- */
+
+/* Decode %XX of `len` bytes into `out` with a NUL. KV_E_INVALID: bad escape, NUL or no
+ * UTF-8; KV_E_TOO_BIG: does not fit. */
+int kv_percent_decode(const char *text, size_t len, char *out,
+                      size_t out_size) KV_MUST_CHECK;
+
+/* Whether every name and value of a query decodes. */
+bool kv_query_is_valid(const char *query);
+
+/* Value of the first parameter of this decoded name. 1 found, 0 absent, KV_E_*. */
+int kv_query_get(const char *query, const char *name, char *out, size_t out_size);
+
+/* Append the pairs of `query` except those named `without`, each behind `&`, the
+ * first behind `?`. Returns how many. */
+size_t kv_query_copy(const char *query, const char *without, struct kv_buf *out);
+
+bool kv_api_version_is_known(const char *version);
+
+/* --- error.c --------------------------------------------------------------------- */
+
+struct kv_http_error {
+    int status;
+    const char *code;
+    const char *inner; /* may be NULL */
+};
+
+/* What a failure is in the contract. `id` may be NULL. */
+void kv_error_map(int rc, const char *id, const char *collection,
+                  struct kv_http_error *out);
+
+/* {"error":{"code","message","innererror":{"code"},"id","hint"}}; parts may be NULL
+ * except code and message. NULL when out of memory. */
+json_t *kv_error_body(const struct kv_http_error *error, const char *message,
+                      const char *id, const char *hint);
+
+/* Default code of a status that the HTTP server itself answers. */
+const char *kv_error_code_of_status(int status);
+
+/* --- json.c ---------------------------------------------------------------------- */
+
+#define KV_JSON_DEPTH_MAX 16
+#define KV_TAGS_MAX 15
+#define KV_TAG_CHARS_MAX 256
+
+/* Parse one JSON object: duplicates refused, depth limited; api.bad-body. */
+int kv_json_parse(const uint8_t *data, size_t len, json_t **out,
+                  struct kv_err *err) KV_MUST_CHECK;
+
+/* Read a member. null counts as absent: outputs stay. A missing required member is
+ * api.missing-field, another type or size api.bad-field. Strings are borrowed. */
+enum kv_need { KV_OPTIONAL, KV_REQUIRED };
+int kv_json_string(const json_t *object, const char *field, enum kv_need need,
+                   const char **out, struct kv_err *err) KV_MUST_CHECK;
+int kv_json_bool(const json_t *object, const char *field, bool *out,
+                 struct kv_err *err) KV_MUST_CHECK;
+int kv_json_integer(const json_t *object, const char *field, int64_t *out,
+                    struct kv_err *err) KV_MUST_CHECK;
+int kv_json_object(const json_t *object, const char *field, enum kv_need need,
+                   const json_t **out, struct kv_err *err) KV_MUST_CHECK;
+/* Base64url text, decoded and appended to `out`. */
+int kv_json_bytes(const json_t *object, const char *field, enum kv_need need,
+                  struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
+
+/* Count of characters (code points) of UTF-8 text. */
+size_t kv_utf8_count(const char *text);
+
+/* The reader behind kv_call_read_attrs. */
+int kv_json_attrs(const json_t *body, struct kv_call_attrs *attrs,
+                  struct kv_err *err) KV_MUST_CHECK;
+
+/* --- id.c ------------------------------------------------------------------------ */
+
+/* Write "https://vault/COLLECTION/NAME[/VERSION]". */
+void kv_id_write(const char *vault_url, const char *collection, const char *name,
+                 const uint8_t *version, struct kv_buf *out);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * Operations of the contract that are known but not offered: they are refused by
+ * name, after the same checks as the others, instead of looking like a wrong path.
+ */
+#include "lifecycle/api/internal.h"
+
+static void refuse(struct kv_call *call)
+{
+    struct kv_err err = KV_ERR_INIT;
+    kv_err_set(&err, KV_E_UNSUPPORTED, "api.not-offered",
+               "the operation '%s' is not offered by this version",
+               call->route->operation);
+    kv_task_fail(&call->task, KV_E_UNSUPPORTED, &err);
+}
+
+#define LATER(method, path, operation, action)                                         \
+    {                                                                                  \
+        method, path, operation, action, false, refuse                                 \
+    }
+
+const struct kv_route kv_routes_later[] = {
+    LATER("DELETE", "/keys/{name}", "deleteKey", KV_ACT_KEY_DELETE),
+    LATER("PATCH", "/keys/{name}/{version}", "updateKey", KV_ACT_KEY_UPDATE),
+    LATER("POST", "/keys/{name}/backup", "backupKey", KV_ACT_KEY_READ),
+    LATER("POST", "/keys/{name}/rotate", "rotateKey", KV_ACT_KEY_CREATE),
+    LATER("GET", "/keys/{name}/rotationpolicy", "getKeyRotationPolicy",
+          KV_ACT_KEY_READ),
+    LATER("PUT", "/keys/{name}/rotationpolicy", "updateKeyRotationPolicy",
+          KV_ACT_KEY_UPDATE),
+    LATER("POST", "/keys/restore", "restoreKey", KV_ACT_KEY_CREATE),
+    LATER("POST", "/keys/{name}/release", "release", KV_ACT_KEY_READ),
+    LATER("POST", "/keys/{name}/{version}/release", "release", KV_ACT_KEY_READ),
+    LATER("GET", "/keys/{name}/attestation", "getKeyAttestation", KV_ACT_KEY_READ),
+    LATER("GET", "/keys/{name}/{version}/attestation", "getKeyAttestation",
+          KV_ACT_KEY_READ),
+    LATER("POST", "/rng", "getRandomBytes", KV_ACT_KEY_READ),
+    LATER("GET", "/deletedkeys", "getDeletedKeys", KV_ACT_KEY_READ),
+    LATER("GET", "/deletedkeys/{name}", "getDeletedKey", KV_ACT_KEY_READ),
+    LATER("DELETE", "/deletedkeys/{name}", "purgeDeletedKey", KV_ACT_KEY_DELETE),
+    LATER("POST", "/deletedkeys/{name}/recover", "recoverDeletedKey",
+          KV_ACT_KEY_DELETE),
+    LATER("DELETE", "/secrets/{name}", "deleteSecret", KV_ACT_SECRET_DELETE),
+    LATER("PATCH", "/secrets/{name}/{version}", "updateSecret", KV_ACT_SECRET_SET),
+    LATER("POST", "/secrets/{name}/backup", "backupSecret", KV_ACT_SECRET_GET),
+    LATER("POST", "/secrets/restore", "restoreSecret", KV_ACT_SECRET_SET),
+    LATER("GET", "/deletedsecrets", "getDeletedSecrets", KV_ACT_SECRET_READ_META),
+    LATER("GET", "/deletedsecrets/{name}", "getDeletedSecret", KV_ACT_SECRET_READ_META),
+    LATER("DELETE", "/deletedsecrets/{name}", "purgeDeletedSecret",
+          KV_ACT_SECRET_DELETE),
+    LATER("POST", "/deletedsecrets/{name}/recover", "recoverDeletedSecret",
+          KV_ACT_SECRET_DELETE),
+    LATER("GET", "/certificates", "getCertificates", KV_ACT_CERT_READ),
+    LATER("GET", "/certificates/{name}/{version}", "getCertificate", KV_ACT_CERT_READ),
+    LATER("DELETE", "/certificates/{name}", "deleteCertificate", KV_ACT_CERT_DELETE),
+    LATER("PATCH", "/certificates/{name}/{version}", "updateCertificate",
+          KV_ACT_CERT_UPDATE),
+    LATER("POST", "/certificates/{name}/backup", "backupCertificate",
+          KV_ACT_CERT_READ),
+    LATER("POST", "/certificates/{name}/create", "createCertificate",
+          KV_ACT_CERT_CREATE),
+    LATER("POST", "/certificates/{name}/import", "importCertificate",
+          KV_ACT_CERT_IMPORT),
+    LATER("DELETE", "/certificates/{name}/pending", "deleteCertificateOperation",
+          KV_ACT_CERT_UPDATE),
+    LATER("GET", "/certificates/{name}/pending", "getCertificateOperation",
+          KV_ACT_CERT_READ),
+    LATER("PATCH", "/certificates/{name}/pending", "updateCertificateOperation",
+          KV_ACT_CERT_UPDATE),
+    LATER("POST", "/certificates/{name}/pending/merge", "mergeCertificate",
+          KV_ACT_CERT_CREATE),
+    LATER("GET", "/certificates/{name}/policy", "getCertificatePolicy",
+          KV_ACT_CERT_READ),
+    LATER("PATCH", "/certificates/{name}/policy", "updateCertificatePolicy",
+          KV_ACT_CERT_UPDATE),
+    LATER("GET", "/certificates/{name}/versions", "getCertificateVersions",
+          KV_ACT_CERT_READ),
+    LATER("DELETE", "/certificates/contacts", "deleteCertificateContacts",
+          KV_ACT_CERT_UPDATE),
+    LATER("GET", "/certificates/contacts", "getCertificateContacts", KV_ACT_CERT_READ),
+    LATER("PUT", "/certificates/contacts", "setCertificateContacts",
+          KV_ACT_CERT_UPDATE),
+    LATER("GET", "/certificates/issuers", "getCertificateIssuers", KV_ACT_CERT_READ),
+    LATER("DELETE", "/certificates/issuers/{name}", "deleteCertificateIssuer",
+          KV_ACT_CERT_DELETE),
+    LATER("GET", "/certificates/issuers/{name}", "getCertificateIssuer",
+          KV_ACT_CERT_READ),
+    LATER("PATCH", "/certificates/issuers/{name}", "updateCertificateIssuer",
+          KV_ACT_CERT_UPDATE),
+    LATER("PUT", "/certificates/issuers/{name}", "setCertificateIssuer",
+          KV_ACT_CERT_UPDATE),
+    LATER("POST", "/certificates/restore", "restoreCertificate", KV_ACT_CERT_CREATE),
+    LATER("GET", "/deletedcertificates", "getDeletedCertificates", KV_ACT_CERT_READ),
+    LATER("GET", "/deletedcertificates/{name}", "getDeletedCertificate",
+          KV_ACT_CERT_READ),
+    LATER("DELETE", "/deletedcertificates/{name}", "purgeDeletedCertificate",
+          KV_ACT_CERT_DELETE),
+    LATER("POST", "/deletedcertificates/{name}/recover", "recoverDeletedCertificate",
+          KV_ACT_CERT_DELETE),
+    {NULL, NULL, NULL, 0, false, NULL},
+};

@@ -1,0 +1,32 @@
+/*
+ * The challenge of a 401. Clients take the tenant from the path of `authorization`
+ * and compare `resource` with the host that they talk to, so its spelling is exact:
+ * quoted values, comma and space between pairs, nothing behind the tenant.
+ */
+#include "lifecycle/auth/challenge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "store/core/str.h"
+
+int kv_challenge_format(const struct kv_challenge *challenge, char *out,
+                        size_t out_size)
+{
+    const char *local = strcmp(challenge->domain, "vault.localhost") == 0
+                            ? "localhost"
+                            : challenge->domain;
+    int n = snprintf(out, out_size,
+                     "Bearer authorization=\"https://%s:%u/%s\", "
+                     "resource=\"https://%s\"",
+                     local, challenge->port, challenge->tenant, challenge->domain);
+    return n > 0 && (size_t)n < out_size ? 0 : KV_E_TOO_BIG;
+}
+
+void kv_uuid_format(const uint8_t id[16], char out[37])
+{
+    char hex[33];
+    kv_hex_encode(hex, id, 16);
+    (void)snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
+                   hex + 16, hex + 20);
+}

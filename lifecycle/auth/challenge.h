@@ -1,0 +1,26 @@
+/*
+ * What a client without a token is told: where to get one (RFC 6750 §3, in the
+ * form that Azure SDK clients read). Pure.
+ */
+#ifndef KV_LIFECYCLE_AUTH_CHALLENGE_H
+#define KV_LIFECYCLE_AUTH_CHALLENGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/core/err.h"
+
+struct kv_challenge {
+    const char *domain; /* "vault.localhost": the resource, and the hosts below it */
+    const char *tenant; /* UUID */
+    uint16_t port;
+};
+
+/* Write the value of WWW-Authenticate; KV_E_TOO_BIG if it does not fit. */
+int kv_challenge_format(const struct kv_challenge *challenge, char *out,
+                        size_t out_size) KV_MUST_CHECK;
+
+/* Write 16 bytes as a lower-case UUID and a NUL. */
+void kv_uuid_format(const uint8_t id[16], char out[37]);
+
+#endif

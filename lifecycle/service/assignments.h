@@ -1,0 +1,41 @@
+/*
+ * Who may do what, as the service holds it in memory: all role assignments of the
+ * installation. Their durable form is one sealed document each (kind ASSIGNMENT, in
+ * the installation's own rows); this table is filled at start and after each commit.
+ * Loop thread only.
+ */
+#ifndef KV_LIFECYCLE_SERVICE_ASSIGNMENTS_H
+#define KV_LIFECYCLE_SERVICE_ASSIGNMENTS_H
+
+#include <jansson.h>
+
+#include "lifecycle/auth/access.h"
+
+#define KV_ASSIGNMENTS_MAX 4096
+
+struct kv_assignments;
+
+int kv_assignments_new(struct kv_assignments **out) KV_MUST_CHECK;
+void kv_assignments_free(struct kv_assignments *assignments);
+
+/* Borrowed until the next add or remove. */
+const struct kv_assignment *kv_assignments_all(const struct kv_assignments *assignments,
+                                               size_t *n);
+
+/* Returns 0, KV_E_NOMEM or KV_E_FULL (access.full). */
+int kv_assignments_add(struct kv_assignments *assignments,
+                       const struct kv_assignment *assignment,
+                       struct kv_err *err) KV_MUST_CHECK;
+void kv_assignments_remove(struct kv_assignments *assignments, const char *id);
+
+/* Assignment of the same principal, role and scope; NULL when there is none. */
+const struct kv_assignment *
+kv_assignments_find(const struct kv_assignments *assignments,
+                    const struct kv_assignment *like);
+
+/* Its sealed document, and back (KV_E_INTEGRITY when a member is missing). */
+json_t *kv_assignment_doc(const struct kv_assignment *assignment);
+int kv_assignment_read(const json_t *doc, const char *id,
+                       struct kv_assignment *out) KV_MUST_CHECK;
+
+#endif
