@@ -31,9 +31,9 @@ static void status(struct kv_call *call)
         char url[300];
         const struct kv_vault *vault = &service->vaults[i];
         kv_service_vault_url(service, vault, url, sizeof(url));
-        (void)json_array_append_new(
-            vaults, json_pack("{s:s,s:s,s:b}", "name", vault->name, "url", url,
-                              "isDefault", vault->is_default));
+        (void)json_array_append_new(vaults, json_pack("{s:s,s:s,s:b}", "name",
+                                                      vault->name, "url", url,
+                                                      "isDefault", vault->is_default));
     }
     kv_call_reply(call, 200,
                   json_pack("{s:s,s:s,s:s,s:[s,s],s:b,s:o}", "state", state_of(service),
@@ -42,7 +42,8 @@ static void status(struct kv_call *call)
                             service->is_dev, "vaults", vaults));
 }
 
-/* --- assignments -------------------------------------------------------------------- */
+/* --- assignments --------------------------------------------------------------------
+ */
 
 /* Split a normalised scope into the object that it names. */
 struct scope_object {
@@ -90,8 +91,7 @@ static void list(struct kv_call *call)
     for (size_t i = 0; i < n; i++)
         if (may(call, all[i].scope, KV_ACT_ACCESS_READ))
             (void)json_array_append_new(items, assignment_json(&all[i]));
-    kv_call_reply(call, 200,
-                  json_pack("{s:o,s:n}", "value", items, "nextLink"));
+    kv_call_reply(call, 200, json_pack("{s:o,s:n}", "value", items, "nextLink"));
 }
 
 static int read_assignment(struct kv_call *call, struct kv_assignment *out,
@@ -114,7 +114,8 @@ static int read_assignment(struct kv_call *call, struct kv_assignment *out,
     }
     KV_TRY(kv_str_copy(out->role, sizeof(out->role), short_name));
     char vault[KV_VAULT_NAME_MAX + 2] = "/";
-    (void)kv_str_copy(vault + 1, sizeof(vault) - 1, call->task.vault->name);
+    kv_str_cut(vault + 1, sizeof(vault) - 1, call->task.vault->name,
+               strlen(call->task.vault->name));
     KV_TRY(kv_scope_parse(scope[0] != '\0' ? scope : vault, call->task.vault->name,
                           out->scope, sizeof(out->scope), err));
     if (!may(call, out->scope, KV_ACT_ACCESS_WRITE))
@@ -183,7 +184,7 @@ static void granted(struct kv_task *task)
     kv_call_reply(call, 200, assignment_json(assignment));
 }
 
-static void grant(struct kv_call *call)
+static void grant_role(struct kv_call *call)
 {
     struct kv_service *service = call->task.service;
     struct kv_assignment assignment;
@@ -238,7 +239,7 @@ static void revoke_row(struct kv_task *task)
     kv_task_commit(task, revoked);
 }
 
-static void revoke(struct kv_call *call)
+static void revoke_role(struct kv_call *call)
 {
     struct kv_assignment assignment;
     struct kv_err err = KV_ERR_INIT;
@@ -263,7 +264,7 @@ out:
 const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
-    {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant},
-    {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke},
+    {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant_role},
+    {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke_role},
     {NULL, NULL, NULL, 0, false, NULL},
 };

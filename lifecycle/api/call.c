@@ -38,8 +38,8 @@ static int append_text(const char *text, size_t len, void *out)
 static void set_header(struct kv_http_request *request, const char *name,
                        const char *value)
 {
-    /* Only an unusual value can be refused, and the reply is right without it. */
-    (void)kv_http_reply_header(request, name, value);
+    if (kv_http_reply_header(request, name, value) != 0)
+        return; /* only an unusual value is refused, and the reply is right without */
 }
 
 /* Headers that every reply carries. */
@@ -64,8 +64,9 @@ static void answer(struct kv_service *service, struct kv_http_request *request,
 {
     struct kv_buf text;
     kv_buf_init_secret(&text, REPLY_MAX);
-    if (body == NULL ? status >= 400
-                     : json_dump_callback(body, append_text, &text, JSON_COMPACT) != 0) {
+    if (body == NULL
+            ? status >= 400
+            : json_dump_callback(body, append_text, &text, JSON_COMPACT) != 0) {
         kv_buf_reset(&text);
         status = 500;
         (void)kv_buf_append_str(&text, "{\"error\":{\"code\":\"InternalServerError\","
@@ -138,8 +139,8 @@ static void reply_error(struct kv_call *call, const struct kv_http_error *error,
                                 err != NULL ? err->hint : NULL));
 }
 
-void kv_call_error(struct kv_call *call, int status, const char *code, const char *inner,
-                   const char *format, ...)
+void kv_call_error(struct kv_call *call, int status, const char *code,
+                   const char *inner, const char *format, ...)
 {
     char message[KV_ERR_TEXT_MAX];
     va_list args;
@@ -252,7 +253,7 @@ static void on_principal(void *arg, int rc, const struct kv_principal *principal
 static void set_admin(struct kv_call *call, const char *id)
 {
     call->principal.kind = KV_PRINCIPAL_ADMIN;
-    (void)kv_str_copy(call->principal.id, sizeof(call->principal.id), id);
+    kv_str_cut(call->principal.id, sizeof(call->principal.id), id, strlen(id));
     dispatch(call);
 }
 
@@ -387,7 +388,8 @@ static int check_access(struct kv_call *call, struct kv_err *err)
     kv_err_set(err, KV_E_DENIED, "api.forbidden",
                "Caller is not authorized to perform the action '%s' on '%s%s%s' "
                "(caller: %s; vault: %s)",
-               call->route->operation, object.collection != NULL ? object.collection : "",
+               call->route->operation,
+               object.collection != NULL ? object.collection : "",
                object.name != NULL ? "/" : "", object.name != NULL ? object.name : "",
                call->principal.id, object.vault);
     kv_err_hint(err, "keyvault access grant %s --role ROLE", call->principal.id);
@@ -451,7 +453,8 @@ out:
         call->route->run(call);
 }
 
-/* --- shared by handlers ------------------------------------------------------------ */
+/* --- shared by handlers ------------------------------------------------------------
+ */
 
 int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs)
 {

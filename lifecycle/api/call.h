@@ -26,6 +26,10 @@ struct kv_call {
     json_t *body;               /* object, or NULL */
     void *data;                 /* the handler's own; freed with data_free */
     void (*data_free)(void *data);
+    /* private */
+    struct kv_vault *host_vault; /* named by the Host header */
+    unsigned n_attempts;         /* runs that ended in a row conflict */
+    bool is_local;               /* came over api.sock */
 };
 
 /* One row of the routing table. */

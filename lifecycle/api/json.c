@@ -44,8 +44,7 @@ int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *
         return kv_err_set(err, KV_E_INVALID, "api.bad-body",
                           "the request body nests deeper than %d levels",
                           KV_JSON_DEPTH_MAX);
-    json_t *value =
-        json_loadb((const char *)data, len, JSON_REJECT_DUPLICATES, &error);
+    json_t *value = json_loadb((const char *)data, len, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(value)) {
         *out = value;
         return 0;

@@ -20,10 +20,10 @@ static const struct {
     const char *name;
     uint32_t op;
 } op_names[] = {
-    {"encrypt", KV_OP_ENCRYPT}, {"decrypt", KV_OP_DECRYPT},
-    {"sign", KV_OP_SIGN},       {"verify", KV_OP_VERIFY},
-    {"wrapKey", KV_OP_WRAP},    {"unwrapKey", KV_OP_UNWRAP},
-    {"import", KV_OP_IMPORT},   {"export", KV_OP_EXPORT},
+    {"encrypt", KV_OP_ENCRYPT},   {"decrypt", KV_OP_DECRYPT},
+    {"sign", KV_OP_SIGN},         {"verify", KV_OP_VERIFY},
+    {"wrapKey", KV_OP_WRAP},      {"unwrapKey", KV_OP_UNWRAP},
+    {"import", KV_OP_IMPORT},     {"export", KV_OP_EXPORT},
     {"deriveBits", KV_OP_DERIVE},
 };
 
@@ -34,8 +34,8 @@ static const struct {
     const char *name;
     size_t len; /* bytes of one coordinate or of the key */
 } curves[] = {
-    [KV_CURVE_P256] = {"P-256", 32},   [KV_CURVE_P384] = {"P-384", 48},
-    [KV_CURVE_P521] = {"P-521", 66},   [KV_CURVE_P256K] = {"P-256K", 32},
+    [KV_CURVE_P256] = {"P-256", 32},      [KV_CURVE_P384] = {"P-384", 48},
+    [KV_CURVE_P521] = {"P-521", 66},      [KV_CURVE_P256K] = {"P-256K", 32},
     [KV_CURVE_ED25519] = {"Ed25519", 32},
 };
 
@@ -122,8 +122,8 @@ int kv_jwk_read_ops(const json_t *object, uint8_t kty, uint32_t *ops,
                               "the operation '%s' is not possible with a key of type "
                               "%s: supported are %s",
                               name, kv_jwk_kty_name(kty),
-                              kty == KV_KTY_RSA ? "encrypt, decrypt, sign, verify, "
-                                                  "wrapKey, unwrapKey"
+                              kty == KV_KTY_RSA  ? "encrypt, decrypt, sign, verify, "
+                                                   "wrapKey, unwrapKey"
                               : kty == KV_KTY_EC ? "sign, verify, deriveBits"
                                                  : "sign, verify");
         read |= op;
@@ -132,14 +132,15 @@ int kv_jwk_read_ops(const json_t *object, uint8_t kty, uint32_t *ops,
     return 0;
 }
 
-/* --- going out ---------------------------------------------------------------------- */
+/* --- going out ----------------------------------------------------------------------
+ */
 
 static json_t *base64url(const uint8_t *data, size_t len)
 {
     struct kv_buf text;
     kv_buf_init(&text, 2048);
-    (void)kv_b64_encode(KV_B64_URL, data, len, &text);
-    const char *cstr = kv_buf_cstr(&text);
+    int rc = kv_b64_encode(KV_B64_URL, data, len, &text);
+    const char *cstr = rc == 0 ? kv_buf_cstr(&text) : NULL;
     json_t *json = cstr != NULL ? json_string(cstr) : NULL;
     kv_buf_free(&text);
     return json;
@@ -203,7 +204,8 @@ json_t *kv_jwk_public(const struct kv_key_info *info)
     return jwk;
 }
 
-/* --- coming in ---------------------------------------------------------------------- */
+/* --- coming in ----------------------------------------------------------------------
+ */
 
 static int append_number(const json_t *jwk, const char *field, size_t len,
                          struct kv_buf *material, struct kv_err *err)
@@ -245,10 +247,9 @@ static int read_curve(const json_t *jwk, uint8_t kty, uint8_t *curve,
     *curve = kv_jwk_curve(crv);
     bool is_ed = *curve == KV_CURVE_ED25519;
     if (*curve == KV_CURVE_NONE || is_ed != (kty == KV_KTY_OKP))
-        return kv_err_set(err, KV_E_INVALID, "api.bad-field",
-                          "the member 'crv' must be %s",
-                          kty == KV_KTY_OKP ? "Ed25519"
-                                            : "P-256, P-384, P-521 or P-256K");
+        return kv_err_set(
+            err, KV_E_INVALID, "api.bad-field", "the member 'crv' must be %s",
+            kty == KV_KTY_OKP ? "Ed25519" : "P-256, P-384, P-521 or P-256K");
     return 0;
 }
 

@@ -106,8 +106,8 @@ static int read_key(const json_t *body, struct creation *creation, struct kv_err
         return bad(err, "the member 'Hsm' must be false: keys in hardware are not "
                         "offered");
     KV_TRY(kv_jwk_read_private(jwk, &creation->request, &creation->material, err));
-    KV_TRY(kv_jwk_read_ops(jwk, creation->request.kty, &creation->request.attrs.ops,
-                           err));
+    KV_TRY(
+        kv_jwk_read_ops(jwk, creation->request.kty, &creation->request.attrs.ops, err));
     creation->request.material =
         (struct kv_bytes){creation->material.data, creation->material.len};
 out:

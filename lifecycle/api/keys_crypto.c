@@ -25,24 +25,26 @@ static const struct algorithm {
     uint8_t scheme; /* enum kv_sig or enum kv_enc */
     uint8_t md;
     size_t half_len; /* ECDSA: bytes of r and of s */
-} signatures[] = {
-    {"RS256", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA256, 0},
-    {"RS384", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA384, 0},
-    {"RS512", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA512, 0},
-    {"PS256", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA256, 0},
-    {"PS384", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA384, 0},
-    {"PS512", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA512, 0},
-    {"ES256", KV_KTY_EC, KV_CURVE_P256, KV_SIG_ECDSA, KV_MD_SHA256, 32},
-    {"ES384", KV_KTY_EC, KV_CURVE_P384, KV_SIG_ECDSA, KV_MD_SHA384, 48},
-    {"ES512", KV_KTY_EC, KV_CURVE_P521, KV_SIG_ECDSA, KV_MD_SHA512, 66},
-    {"ES256K", KV_KTY_EC, KV_CURVE_P256K, KV_SIG_ECDSA, KV_MD_SHA256, 32},
-    {"EdDSA", KV_KTY_OKP, KV_CURVE_ED25519, KV_SIG_EDDSA, KV_MD_NONE, 0},
-    {NULL, 0, 0, 0, 0, 0},
-}, encryptions[] = {
-    {"RSA-OAEP", KV_KTY_RSA, 0, KV_ENC_OAEP, KV_MD_SHA1, 0},
-    {"RSA-OAEP-256", KV_KTY_RSA, 0, KV_ENC_OAEP, KV_MD_SHA256, 0},
-    {"RSA1_5", KV_KTY_RSA, 0, KV_ENC_RSA1_5, KV_MD_NONE, 0},
-    {NULL, 0, 0, 0, 0, 0},
+} signatures[] =
+    {
+        {"RS256", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA256, 0},
+        {"RS384", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA384, 0},
+        {"RS512", KV_KTY_RSA, 0, KV_SIG_PKCS1, KV_MD_SHA512, 0},
+        {"PS256", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA256, 0},
+        {"PS384", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA384, 0},
+        {"PS512", KV_KTY_RSA, 0, KV_SIG_PSS, KV_MD_SHA512, 0},
+        {"ES256", KV_KTY_EC, KV_CURVE_P256, KV_SIG_ECDSA, KV_MD_SHA256, 32},
+        {"ES384", KV_KTY_EC, KV_CURVE_P384, KV_SIG_ECDSA, KV_MD_SHA384, 48},
+        {"ES512", KV_KTY_EC, KV_CURVE_P521, KV_SIG_ECDSA, KV_MD_SHA512, 66},
+        {"ES256K", KV_KTY_EC, KV_CURVE_P256K, KV_SIG_ECDSA, KV_MD_SHA256, 32},
+        {"EdDSA", KV_KTY_OKP, KV_CURVE_ED25519, KV_SIG_EDDSA, KV_MD_NONE, 0},
+        {NULL, 0, 0, 0, 0, 0},
+},
+  encryptions[] = {
+      {"RSA-OAEP", KV_KTY_RSA, 0, KV_ENC_OAEP, KV_MD_SHA1, 0},
+      {"RSA-OAEP-256", KV_KTY_RSA, 0, KV_ENC_OAEP, KV_MD_SHA256, 0},
+      {"RSA1_5", KV_KTY_RSA, 0, KV_ENC_RSA1_5, KV_MD_NONE, 0},
+      {NULL, 0, 0, 0, 0, 0},
 };
 
 struct operation {
@@ -96,7 +98,8 @@ static int find_algorithm(struct operation *operation, const char *name,
                       supported[0] != '\0' ? supported : "none");
 }
 
-/* --- ECDSA: r||s and DER ------------------------------------------------------------ */
+/* --- ECDSA: r||s and DER ------------------------------------------------------------
+ */
 
 static int raw_to_der(const uint8_t *raw, size_t half_len, struct kv_buf *out)
 {
@@ -136,7 +139,8 @@ static int der_to_raw(struct kv_bytes der, size_t half_len, struct kv_buf *out)
     return rc;
 }
 
-/* --- requests ----------------------------------------------------------------------- */
+/* --- requests -----------------------------------------------------------------------
+ */
 
 static int check_digest(const struct operation *operation, struct kv_err *err)
 {
@@ -221,7 +225,8 @@ static void write_request(const struct operation *operation,
         kv_wire_put_bytes(payload, operation->signature.data, operation->signature.len);
 }
 
-/* --- replies ------------------------------------------------------------------------ */
+/* --- replies ------------------------------------------------------------------------
+ */
 
 static json_t *take_kid(struct operation *operation)
 {
@@ -252,9 +257,9 @@ out:
     if (rc != 0)
         kv_task_fail(task, rc, NULL);
     else
-        kv_call_reply(call, 200,
-                      json_pack("{s:o,s:s}", "kid", take_kid(operation), "value",
-                                value));
+        kv_call_reply(
+            call, 200,
+            json_pack("{s:o,s:s}", "kid", take_kid(operation), "value", value));
     kv_buf_free(&raw);
     kv_buf_free(&text);
 }
@@ -285,7 +290,8 @@ static void got_key(struct kv_task *task)
     kv_buf_init_secret(&payload, KV_FRAME_MAX_ROLE);
     write_request(operation, key, &payload);
     kv_task_keyring(task, operation->verb, &payload,
-                    operation->verb == KV_ROLE_KEY_VERIFY ? reply_verdict : reply_value);
+                    operation->verb == KV_ROLE_KEY_VERIFY ? reply_verdict
+                                                          : reply_value);
 }
 
 static void start(struct kv_call *call, uint16_t verb, uint32_t op)

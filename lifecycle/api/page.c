@@ -45,8 +45,7 @@ int kv_call_page(struct kv_call *call, size_t *limit, char after_name[KV_NAME_MA
     char text[256];
     int64_t number = PAGE_MAX;
     int found = kv_query_get(query, "maxresults", text, sizeof(text));
-    if (found < 0 ||
-        (found == 1 && kv_str_to_i64(text, 1, PAGE_MAX, &number) != 0))
+    if (found < 0 || (found == 1 && kv_str_to_i64(text, 1, PAGE_MAX, &number) != 0))
         return bad_page(call, "maxresults");
     after_name[0] = '\0';
     found = kv_query_get(query, "$skiptoken", text, sizeof(text));
@@ -68,8 +67,9 @@ int kv_call_versions_query(struct kv_call *call, uint8_t kind,
     query->kind = kind;
     memcpy(query->vault, call->task.vault->id, KV_ID_LEN);
     memcpy(query->name, call->name, sizeof(query->name));
-    if (after[0] != '\0' && (strlen(after) != KV_VERSION_TEXT_LEN ||
-                             kv_hex_decode(query->after_version, KV_ID_LEN, after) != 0))
+    if (after[0] != '\0' &&
+        (strlen(after) != KV_VERSION_TEXT_LEN ||
+         kv_hex_decode(query->after_version, KV_ID_LEN, after) != 0))
         return bad_page(call, "$skiptoken");
     return 0;
 }
@@ -86,8 +86,8 @@ json_t *kv_call_next_link(const struct kv_call *call, const char *last_name)
     (void)kv_buf_append_str(&link, kv_http_path(call->request));
     size_t n = kv_query_copy(kv_http_query(call->request), "$skiptoken", &link);
     (void)kv_buf_append_str(&link, n == 0 ? "?$skiptoken=" : "&$skiptoken=");
-    (void)kv_b64_encode(KV_B64_URL, last_name, strlen(last_name), &link);
-    const char *text = kv_buf_cstr(&link);
+    int rc = kv_b64_encode(KV_B64_URL, last_name, strlen(last_name), &link);
+    const char *text = rc == 0 ? kv_buf_cstr(&link) : NULL;
     json_t *json = text != NULL ? json_string(text) : NULL;
     kv_buf_free(&link);
     return json;

@@ -21,7 +21,7 @@ struct path {
 };
 
 static const struct kv_route *const tables[] = {
-    kv_routes_keys, kv_routes_secrets, kv_routes_certificates,
+    kv_routes_keys,  kv_routes_secrets, kv_routes_certificates,
     kv_routes_admin, kv_routes_later,
 };
 

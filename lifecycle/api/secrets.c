@@ -7,14 +7,14 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
+#include "store/core/secret.h"
 
 json_t *kv_secret_bundle(const struct kv_call *call, const struct kv_object *object,
                          const char *value)
 {
     const struct kv_row_key *key = &object->row.key;
     bool is_managed = (object->row.flags & KV_ROW_MANAGED) != 0;
-    json_t *kid =
-        is_managed ? kv_call_id(call, "keys", key->name, key->version) : NULL;
+    json_t *kid = is_managed ? kv_call_id(call, "keys", key->name, key->version) : NULL;
     return json_pack("{s:s*,s:o,s:O*,s:o,s:O*,s:o*,s:o*}", "value", value, "id",
                      kv_call_id(call, "secrets", key->name, key->version),
                      "contentType", json_object_get(object->doc, "contentType"),
@@ -23,7 +23,8 @@ json_t *kv_secret_bundle(const struct kv_call *call, const struct kv_object *obj
                      is_managed ? json_true() : NULL);
 }
 
-/* --- set ---------------------------------------------------------------------------- */
+/* --- set ----------------------------------------------------------------------------
+ */
 
 /* The row of the new version, with its body kept apart. */
 struct setting {
@@ -91,10 +92,10 @@ static void set_done(struct kv_task *task)
     struct kv_call *call = kv_call_of(task);
     const struct setting *setting = call->data;
     const struct kv_object *object = &setting->object;
-    kv_call_reply(call, 200,
-                  kv_secret_bundle(call, object,
-                                   json_string_value(
-                                       json_object_get(object->doc, "value"))));
+    kv_call_reply(
+        call, 200,
+        kv_secret_bundle(call, object,
+                         json_string_value(json_object_get(object->doc, "value"))));
 }
 
 static void set_with_head(struct kv_task *task)
@@ -133,7 +134,8 @@ static void set(struct kv_call *call)
         kv_task_find_head(&call->task, KV_KIND_SECRET, call->name, set_with_head);
 }
 
-/* --- get and lists ------------------------------------------------------------------- */
+/* --- get and lists -------------------------------------------------------------------
+ */
 
 static void got(struct kv_task *task)
 {

@@ -10,7 +10,7 @@
 
 #include "lifecycle/api/call.h"
 
-#define KV_SECRET_VALUE_MAX 25600    /* bytes */
+#define KV_SECRET_VALUE_MAX 25600 /* bytes */
 #define KV_CONTENT_TYPE_CHARS_MAX 255
 
 /* The bundle of one version; `value` NULL: without value. Adds kid when managed. */

@@ -15,6 +15,7 @@
 
 #include "store/core/buf.h"
 #include "store/core/err.h"
+#include "store/core/log.h"
 #include "store/keyring/role.h"
 
 struct kv_keyring;
