@@ -99,6 +99,8 @@ static void on_deadline(uv_timer_t *timer)
         kv_http_refuse(conn, 408, "head took too long");
     else if (conn->phase == KV_HTTP_IN_BODY)
         kv_http_refuse(conn, 408, "body took too long");
+    else if (conn->phase == KV_HTTP_IDLE)
+        kv_http_conn_leave(conn);
     else
         kv_http_conn_close(conn);
 }
@@ -156,6 +158,14 @@ void kv_http_conn_linger(struct kv_http_conn *conn)
         kv_http_tls_end(conn);
     kv_http_conn_flush(conn);
     update_reading(conn);
+}
+
+void kv_http_conn_leave(struct kv_http_conn *conn)
+{
+    if (conn->ssl != NULL && conn->phase == KV_HTTP_IDLE)
+        kv_http_conn_linger(conn);
+    else
+        kv_http_conn_close(conn);
 }
 
 void kv_http_conn_reply_sent(struct kv_http_conn *conn)
@@ -417,8 +427,9 @@ static int conn_start(struct kv_http_conn *conn, struct kv_http_listener *listen
     conn->peer.is_unix = listener->is_unix;
     KV_TRY(kv_http_peer_find(conn));
     if (is_peer_over_limit(conn)) {
-        kv_log(conn->server->log, KV_LOG_WARN, "http.peer-over-limit",
-               KV_S("peer", conn->peer.address), KV_I("uid", conn->peer.uid));
+        if (kv_http_server_may_warn(conn->server))
+            kv_log(conn->server->log, KV_LOG_WARN, "http.peer-over-limit",
+                   KV_S("peer", conn->peer.address), KV_I("uid", conn->peer.uid));
         return KV_E_FULL;
     }
     if (!listener->is_unix) {

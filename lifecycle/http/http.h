@@ -27,7 +27,7 @@ struct kv_http_limits {
     size_t body_max_bytes; /* default 256 KiB, then 413 */
     unsigned
         connections_max;   /* per server, default 1024: further ones wait in accept */
-    unsigned per_peer_max; /* per source address, default 128: closed at once */
+    unsigned per_peer_max; /* per uid, IPv4 or IPv6 /64, default 128: closed at once */
     unsigned head_timeout_ms; /* handshake and head, default 10000, then 408 or close */
     unsigned body_timeout_ms; /* default 10000, then 408 */
     unsigned idle_timeout_ms; /* keep-alive, default 60000 */
@@ -103,7 +103,7 @@ struct kv_http_handler {
 
 struct kv_http_server;
 
-/* Make a server; `log` may be NULL. */
+/* Make a server; `log` may be NULL. Ignores SIGPIPE if that has its default action. */
 int kv_http_server_new(struct kv_http_server **out, uv_loop_t *loop,
                        const struct kv_http_handler *handler,
                        const struct kv_http_limits *limits,

@@ -17,6 +17,7 @@
 #define KV_HTTP_REPLY_MAX_BYTES (16U << 20)
 #define KV_HTTP_LINGER_MS 1000 /* wait for the peer's end after ours */
 #define KV_HTTP_LINGER_BYTES (1U << 20)
+#define KV_HTTP_WARN_EVERY_MS 10000 /* strangers must not fill the log */
 #define KV_HTTP_DISCARD_BYTES 16384 /* a small body that an early reply skips */
 
 union kv_http_stream {
@@ -49,6 +50,8 @@ struct kv_http_server {
     unsigned n_handles; /* open listeners and the drain timer */
     uv_timer_t drain;
     bool is_stopping;
+    bool has_warned;
+    uint64_t warned_at_ms;
     uint16_t port;
     void (*on_stopped)(void *arg);
     void *on_stopped_arg;
@@ -115,6 +118,8 @@ struct kv_http_conn {
 
 /* server.c */
 void kv_http_server_check_stopped(struct kv_http_server *server);
+/* May a warning that strangers can cause be logged now? Counts as logged. */
+bool kv_http_server_may_warn(struct kv_http_server *server);
 
 /* listen.c: accept what waited, after a connection has ended. */
 void kv_http_listen_resume(struct kv_http_server *server);
@@ -127,6 +132,8 @@ void kv_http_conn_accept(struct kv_http_listener *listener);
 /* Close at once: tells the handler that the peer is gone, frees in the last callback.
  */
 void kv_http_conn_close(struct kv_http_conn *conn);
+/* Close a connection without a request: over TLS with a proper end. */
+void kv_http_conn_leave(struct kv_http_conn *conn);
 /* Do all that the bytes at hand allow. */
 void kv_http_conn_run(struct kv_http_conn *conn);
 /* Enter a phase and set its deadline (0: none). */

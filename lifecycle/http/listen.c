@@ -48,8 +48,9 @@ static void on_connection(uv_stream_t *stream, int status)
     struct kv_http_listener *listener = stream->data;
     struct kv_http_server *server = listener->server;
     if (status < 0) {
-        kv_log(server->log, KV_LOG_WARN, "http.accept-failed",
-               KV_S("error", uv_err_name(status)));
+        if (kv_http_server_may_warn(server))
+            kv_log(server->log, KV_LOG_WARN, "http.accept-failed",
+                   KV_S("error", uv_err_name(status)));
         return;
     }
     if (server->n_conns >= server->limits.connections_max) {

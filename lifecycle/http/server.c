@@ -44,6 +44,16 @@ uint16_t kv_http_server_port(const struct kv_http_server *server)
     return server->port;
 }
 
+bool kv_http_server_may_warn(struct kv_http_server *server)
+{
+    uint64_t now = uv_now(server->loop);
+    if (server->has_warned && now - server->warned_at_ms < KV_HTTP_WARN_EVERY_MS)
+        return false;
+    server->has_warned = true;
+    server->warned_at_ms = now;
+    return true;
+}
+
 void kv_http_server_set_tls(struct kv_http_server *server, SSL_CTX *ctx)
 {
     if (ctx != NULL)
@@ -109,7 +119,7 @@ void kv_http_server_stop(struct kv_http_server *server, unsigned drain_ms,
         next = conn->next;
         conn->is_last = true;
         if (conn->phase == KV_HTTP_HANDSHAKE || conn->phase == KV_HTTP_IDLE)
-            kv_http_conn_close(conn);
+            kv_http_conn_leave(conn);
     }
     if (server->n_conns == 0)
         drain_ms = 0;

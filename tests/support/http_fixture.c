@@ -50,10 +50,11 @@ static void answer_info(struct kv_http_request *request)
     size_t body_len = 0;
     (void)kv_http_body(request, &body_len);
     const struct kv_http_peer *peer = kv_http_peer(request);
-    int n = snprintf(text, sizeof(text), "%s %s %s uid=%d pid=%d body=%zu address=%s",
-                     kv_http_method(request), kv_http_path(request),
-                     kv_http_query(request), peer->is_unix ? (int)peer->uid : -1,
-                     peer->is_unix ? (int)peer->pid : -1, body_len, peer->address);
+    int n = snprintf(
+        text, sizeof(text), "%s %s %s uid=%d pid=%d body=%zu address=%s cert=%d",
+        kv_http_method(request), kv_http_path(request), kv_http_query(request),
+        peer->is_unix ? (int)peer->uid : -1, peer->is_unix ? (int)peer->pid : -1,
+        body_len, peer->address, peer->certificate != NULL);
     cr_assert_eq(kv_http_reply_header(request, "X-Extra", "one"), 0);
     cr_assert_eq(kv_http_reply_header(request, "X-Bad", "a\r\nb: c"), KV_E_INVALID);
     answer(request, 200, text, (size_t)n);
@@ -114,7 +115,10 @@ static void on_request(void *arg, struct kv_http_request *request)
         kv_http_on_gone(request, on_gone, fixture);
     else if (strcmp(path, "/empty") == 0)
         kv_http_reply(request, &(struct kv_http_reply){.status = 204});
-    else if (strcmp(path, "/close") == 0)
+    else if (strcmp(path, "/swap") == 0) {
+        kv_http_server_set_tls(fixture->server, fixture->next_tls);
+        answer(request, 200, "swapped", 7);
+    } else if (strcmp(path, "/close") == 0)
         kv_http_reply(request, &(struct kv_http_reply){.status = 200,
                                                        .content_type = "text/plain",
                                                        .body = "bye",
@@ -192,20 +196,13 @@ void http_fixture_start(struct http_fixture *fixture)
     cr_assert_eq(kv_http_listen_unix(fixture->server, fixture->path, 0600, &err), 0,
                  "%s", err.message);
     if (fixture->has_tls) {
-        EVP_PKEY *key = NULL;
-        X509 *cert = NULL;
-        http_fixture_cert(&key, &cert);
-        STACK_OF(X509) *chain = sk_X509_new_null();
-        sk_X509_push(chain, cert);
-        cr_assert_eq(kv_http_tls_ctx(&fixture->tls, key, chain, &err), 0, "%s",
-                     err.message);
+        fixture->tls = http_fixture_tls(fixture->is_rsa, "v.example");
+        if (fixture->tune_tls != NULL)
+            fixture->tune_tls(fixture->tls);
         cr_assert_eq(
             kv_http_listen_tls(fixture->server, "127.0.0.1", 0, fixture->tls, &err), 0,
             "%s", err.message);
         fixture->port = kv_http_server_port(fixture->server);
-        sk_X509_free(chain);
-        X509_free(cert);
-        EVP_PKEY_free(key);
     }
     cr_assert_eq(uv_thread_create(&fixture->thread, run, fixture), 0);
 }
@@ -225,11 +222,28 @@ void http_fixture_stop(struct http_fixture *fixture)
     cr_expect_neq(access(fixture->path, F_OK), 0, "the socket file is gone");
     cr_expect_eq(rmdir(fixture->dir), 0);
     SSL_CTX_free(fixture->tls);
+    SSL_CTX_free(fixture->next_tls);
 }
 
-void http_fixture_cert(EVP_PKEY **key, X509 **cert)
+SSL_CTX *http_fixture_tls(bool is_rsa, const char *name)
 {
-    *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+    SSL_CTX *ctx = NULL;
+    struct kv_err err = KV_ERR_INIT;
+    http_fixture_cert(is_rsa, name, &key, &cert);
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    sk_X509_push(chain, cert);
+    cr_assert_eq(kv_http_tls_ctx(&ctx, key, chain, &err), 0, "%s", err.message);
+    sk_X509_free(chain);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return ctx;
+}
+
+void http_fixture_cert(bool is_rsa, const char *name, EVP_PKEY **key, X509 **cert)
+{
+    *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
     *cert = X509_new();
     cr_assert(*key != NULL && *cert != NULL);
     X509_set_version(*cert, 2);
@@ -237,7 +251,7 @@ void http_fixture_cert(EVP_PKEY **key, X509 **cert)
     X509_gmtime_adj(X509_getm_notBefore(*cert), -60);
     X509_gmtime_adj(X509_getm_notAfter(*cert), 3600);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(*cert), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"v.example", -1, -1, 0);
+                               (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(*cert, X509_get_subject_name(*cert));
     X509_set_pubkey(*cert, *key);
     cr_assert_gt(X509_sign(*cert, *key, EVP_sha256()), 0);

@@ -4,10 +4,11 @@
  * The server answers by path:
  *   /hello            200 and "hello"            /echo      200 and the request body
  *   /big?N            200 and N patterned bytes  /empty     204
- *   /info             200 and "METHOD PATH QUERY uid=N pid=N body=N"
+ *   /info             200 and "METHOD PATH QUERY uid=N pid=N body=N ..."
  *   /later?MS         200 and "later" after MS   /close     200, must_close
  *   /hang             no reply; counts a hang-up as gone
  *   /deny             401 from on_head, before the body
+ *   /swap             200; new connections get `next_tls`
  * Errors that the server itself answers have the body "error STATUS". Every failure of
  * the fixture itself fails the running test.
  */
@@ -22,6 +23,9 @@ struct http_fixture {
     struct kv_http_limits limits; /* set before http_fixture_start */
     unsigned drain_ms;
     bool has_tls;
+    bool is_rsa;                    /* the server's key; P-256 otherwise */
+    void (*tune_tls)(SSL_CTX *ctx); /* may be NULL */
+    SSL_CTX *next_tls;
     char dir[64];
     char path[96]; /* the Unix socket */
     uint16_t port;
@@ -77,8 +81,10 @@ int http_client_read(struct http_client *client, struct http_reply *reply,
 /* Read replies until the peer closes; how many. -1 when it does not close in time. */
 int http_client_drain(struct http_client *client, struct http_reply *last);
 
-/* A self-signed certificate for the fixture's name; caller frees both. */
-void http_fixture_cert(EVP_PKEY **key, X509 **cert);
+/* A self-signed certificate with this common name; caller frees both. */
+void http_fixture_cert(bool is_rsa, const char *name, EVP_PKEY **key, X509 **cert);
+/* A server context with such a certificate; caller frees. */
+SSL_CTX *http_fixture_tls(bool is_rsa, const char *name);
 
 uint8_t http_fixture_pattern(size_t at);
 

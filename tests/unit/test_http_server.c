@@ -104,8 +104,8 @@ Test(http_server, tells_who_is_connected)
     http_fixture_init(&fixture);
     begin();
     (void)snprintf(body, sizeof(body),
-                   "GET /info a=%%20b uid=%d pid=%d body=0 address=unix", (int)getuid(),
-                   (int)getpid());
+                   "GET /info a=%%20b uid=%d pid=%d body=0 address=unix cert=0",
+                   (int)getuid(), (int)getpid());
     expect(GET("/info?a=%20b"), 200, body);
     cr_expect_not_null(strstr(reply.head, "\r\nX-Extra: one\r\n"));
     cr_expect_null(strstr(reply.head, "X-Bad"),
@@ -258,6 +258,18 @@ Test(http_server, sends_a_large_reply_to_a_slow_reader)
     cr_expect_eq(reply.body_len, 8000000);
     cr_expect(reply.is_pattern);
     expect(GET("/hello"), 200, "hello");
+    end();
+}
+
+Test(http_server, closes_rather_than_send_an_endless_reply)
+{
+    http_fixture_init(&fixture);
+    begin();
+    cr_assert(http_client_send_str(&client, GET("/big?16777216")));
+    cr_assert_eq(http_client_read(&client, &reply, false), 1);
+    cr_expect_eq(reply.body_len, 16777216);
+    cr_assert(http_client_send_str(&client, GET("/big?16777217")));
+    expect_closed();
     end();
 }
 

@@ -74,7 +74,8 @@ static void serve_version(int version)
     cr_assert_eq(shake_hands(client_ctx(version)), 1);
     cr_expect_eq(SSL_version(client.ssl), version);
     expect(GET("/hello"), 200, "hello");
-    expect(GET("/info"), 200, "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1");
+    expect(GET("/info"), 200,
+           "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=0");
     expect("PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc", 200, "abc");
     expect(GET("/later?50"), 200, "later");
     expect(GET("/close"), 200, "bye");
@@ -108,22 +109,141 @@ Test(http_tls, refuses_older_versions)
     end();
 }
 
-Test(http_tls, refuses_ciphers_without_forward_secrecy_or_aead)
+/* Every listed cipher of TLS 1.2 alone; the first `n_good` are served. */
+static void offer_ciphers(bool is_rsa, const char *const *lists, size_t n,
+                          size_t n_good)
 {
     begin();
+    fixture.is_rsa = is_rsa;
     http_fixture_start(&fixture);
-    static const char *const lists[] = {
-        "AES128-GCM-SHA256:AES256-GCM-SHA384",
+    for (size_t i = 0; i < n; i++) {
+        SSL_CTX *ctx = client_ctx(TLS1_2_VERSION);
+        cr_assert_eq(SSL_CTX_set_cipher_list(ctx, lists[i]), 1, "%s", lists[i]);
+        cr_expect_eq(shake_hands(ctx) == 1, i < n_good, "%s", lists[i]);
+        http_client_close(&client);
+    }
+    http_fixture_stop(&fixture);
+}
+
+Test(http_tls, refuses_ciphers_without_forward_secrecy_or_aead)
+{
+    static const char *const ec[] = {
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
         "ECDHE-ECDSA-AES128-SHA256",
         "ECDHE-ECDSA-AES256-SHA",
         "aNULL:@SECLEVEL=0",
     };
-    for (size_t i = 0; i < 4; i++) {
-        SSL_CTX *ctx = client_ctx(TLS1_2_VERSION);
-        cr_assert_eq(SSL_CTX_set_cipher_list(ctx, lists[i]), 1, "%s", lists[i]);
-        cr_expect_neq(shake_hands(ctx), 1, "%s", lists[i]);
+    offer_ciphers(false, ec, sizeof(ec) / sizeof(ec[0]), 2);
+    static const char *const rsa[] = {
+        "ECDHE-RSA-AES256-GCM-SHA384", "AES256-GCM-SHA384", "DHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-SHA384",     "AES128-SHA",
+    };
+    offer_ciphers(true, rsa, sizeof(rsa) / sizeof(rsa[0]), 1);
+}
+
+static int accept_any(int ok, X509_STORE_CTX *store)
+{
+    (void)ok;
+    (void)store;
+    return 1;
+}
+
+static void ask_for_certificate(SSL_CTX *ctx)
+{
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, accept_any);
+}
+
+Test(http_tls, shows_the_client_certificate_when_one_was_asked_for)
+{
+    begin();
+    fixture.tune_tls = ask_for_certificate;
+    http_fixture_start(&fixture);
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+    http_fixture_cert(false, "client", &key, &cert);
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < 2; i++) {
+        SSL_CTX *ctx = client_ctx(versions[i]);
+        cr_assert_eq(SSL_CTX_use_cert_and_key(ctx, cert, key, NULL, 1), 1);
+        cr_assert_eq(shake_hands(ctx), 1);
+        expect(GET("/info"), 200,
+               "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=1");
         http_client_close(&client);
     }
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    http_fixture_stop(&fixture);
+}
+
+static void expect_name(const char *name)
+{
+    char text[64];
+    X509 *cert = SSL_get0_peer_certificate(client.ssl);
+    cr_assert_not_null(cert);
+    (void)X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, text,
+                                    sizeof(text));
+    cr_expect_str_eq(text, name);
+}
+
+Test(http_tls, gives_new_connections_a_renewed_certificate)
+{
+    begin();
+    fixture.next_tls = http_fixture_tls(true, "renewed");
+    http_fixture_start(&fixture);
+    cr_assert_eq(shake_hands(client_ctx(0)), 1);
+    expect_name("v.example");
+    expect(GET("/swap"), 200, "swapped");
+    expect(GET("/hello"), 200, "hello");
+    http_client_close(&client);
+    cr_assert_eq(shake_hands(client_ctx(0)), 1);
+    expect_name("renewed");
+    expect(GET("/hello"), 200, "hello");
+    end();
+}
+
+Test(http_tls, ends_an_idle_connection_with_close_notify)
+{
+    begin();
+    fixture.limits.idle_timeout_ms = 150;
+    http_fixture_start(&fixture);
+    cr_assert_eq(shake_hands(client_ctx(0)), 1);
+    expect(GET("/hello"), 200, "hello");
+    cr_expect_eq(http_client_read(&client, &reply, false), 0);
+    cr_expect(SSL_get_shutdown(client.ssl) & SSL_RECEIVED_SHUTDOWN);
+    end();
+}
+
+static int listen_on(const char *host, uint16_t port, struct kv_err *err)
+{
+    uv_loop_t loop;
+    struct kv_http_server *server = NULL;
+    struct kv_http_handler handler = {.arg = NULL};
+    SSL_CTX *ctx = http_fixture_tls(false, "v.example");
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(kv_http_server_new(&server, &loop, &handler, NULL, NULL), 0);
+    *err = KV_ERR_INIT;
+    int rc = kv_http_listen_tls(server, host, port, ctx, err);
+    if (rc == 0)
+        cr_expect_neq(kv_http_server_port(server), 0);
+    kv_http_server_stop(server, 0, NULL, NULL);
+    cr_expect_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    cr_expect_eq(uv_loop_close(&loop), 0);
+    SSL_CTX_free(ctx);
+    return rc;
+}
+
+Test(http_tls, says_why_it_cannot_listen)
+{
+    struct kv_err err;
+    begin();
+    http_fixture_start(&fixture);
+    cr_expect_eq(listen_on("localhost", 0, &err), KV_E_INVALID);
+    cr_expect_str_eq(err.id, "http.bad-address");
+    cr_expect_eq(listen_on("127.0.0.1", fixture.port, &err), KV_E_IO);
+    cr_expect_str_eq(err.id, "http.listen");
+    cr_expect_not_null(strstr(err.message, "127.0.0.1"), "%s", err.message);
+    cr_expect_eq(listen_on("127.0.0.1", 0, &err), 0);
     http_fixture_stop(&fixture);
 }
 
@@ -363,8 +483,8 @@ Test(http_tls, refuses_a_certificate_that_is_not_of_the_key)
     X509 *other_cert = NULL;
     SSL_CTX *ctx = NULL;
     struct kv_err err = KV_ERR_INIT;
-    http_fixture_cert(&key, &cert);
-    http_fixture_cert(&other, &other_cert);
+    http_fixture_cert(false, "v.example", &key, &cert);
+    http_fixture_cert(false, "v.example", &other, &other_cert);
     STACK_OF(X509) *chain = sk_X509_new_null();
     cr_expect_eq(kv_http_tls_ctx(&ctx, key, chain, &err), KV_E_INVALID, "empty chain");
     cr_expect_eq(kv_http_tls_ctx(&ctx, key, NULL, NULL), KV_E_INVALID, "no chain");
