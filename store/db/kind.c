@@ -1,0 +1,28 @@
+/*
+ * Names of the kinds of rows, for messages and logs. The numbers are on disk and in
+ * the AAD of every sealed row, so neither side ever changes.
+ */
+#include "store/db/store.h"
+
+#include "store/keyring/role.h"
+
+static const char *const names[] = {
+    [KV_KIND_KEY] = "key",
+    [KV_KIND_SECRET] = "secret",
+    [KV_KIND_CERTIFICATE] = "certificate",
+    [KV_KIND_POLICY] = "policy",
+    [KV_KIND_OPERATION] = "operation",
+    [KV_KIND_ISSUER] = "issuer",
+    [KV_KIND_CONTACTS] = "contacts",
+    [KV_KIND_ASSIGNMENT] = "assignment",
+    [KV_KIND_VAULT] = "vault",
+    [KV_KIND_SYSTEM] = "system",
+    [KV_KIND_VAULT_KEY] = "vault key",
+};
+
+const char *kv_kind_name(uint8_t kind)
+{
+    if (kind >= sizeof(names) / sizeof(names[0]) || names[kind] == NULL)
+        return "object";
+    return names[kind];
+}
