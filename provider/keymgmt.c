@@ -247,9 +247,17 @@ static int ec_set_params(void *keydata, const OSSL_PARAM params[])
     struct kv_pkey *key = keydata;
     if (params == NULL || params[0].key == NULL)
         return 1;
-    if (key == NULL || key->pub == NULL || key->is_private)
+    if (key == NULL || key->pub == NULL)
         return 0;
-    return EVP_PKEY_set_params(key->pub, (OSSL_PARAM *)(uintptr_t)params);
+    if (!key->is_private)
+        return EVP_PKEY_set_params(key->pub, (OSSL_PARAM *)(uintptr_t)params);
+    /* ec(1) sets how a private key would be written; a vault key never is. All else
+     * would change a key that is shared. */
+    for (; params->key != NULL; params++) {
+        if (strcmp(params->key, OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC) != 0)
+            return 0;
+    }
+    return 1;
 }
 
 static const OSSL_PARAM *ec_settable(void *provctx)
@@ -257,7 +265,7 @@ static const OSSL_PARAM *ec_settable(void *provctx)
     static const OSSL_PARAM settable[] = {
         OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, NULL, 0),
-        OSSL_PARAM_END};
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC, NULL), OSSL_PARAM_END};
     (void)provctx;
     return settable;
 }

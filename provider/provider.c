@@ -58,7 +58,18 @@ static const OSSL_ALGORITHM decoders[] = {
      "references to Ed25519 keys"},
     {NULL, NULL, NULL, NULL},
 };
+#define REFUSED(name, output)                                                          \
+    {                                                                                  \
+        name, PROPERTY ",output=" output ",structure=PrivateKeyInfo",                  \
+            kv_encoder_private, "vault keys are not exportable"                        \
+    }
 static const OSSL_ALGORITHM encoders[] = {
+    REFUSED("RSA", "pem"),
+    REFUSED("RSA", "der"),
+    REFUSED("EC", "pem"),
+    REFUSED("EC", "der"),
+    REFUSED("ED25519", "pem"),
+    REFUSED("ED25519", "der"),
     {"RSA", PROPERTY ",output=text", kv_encoder_rsa_text, "vault keys as text"},
     {"EC", PROPERTY ",output=text", kv_encoder_ec_text, "vault keys as text"},
     {"ED25519", PROPERTY ",output=text", kv_encoder_ed25519_text, "vault keys as text"},

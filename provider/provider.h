@@ -55,6 +55,7 @@ extern const OSSL_DISPATCH kv_decoder_pem[];
 extern const OSSL_DISPATCH kv_decoder_rsa[];
 extern const OSSL_DISPATCH kv_decoder_ec[];
 extern const OSSL_DISPATCH kv_decoder_ed25519[];
+extern const OSSL_DISPATCH kv_encoder_private[];
 extern const OSSL_DISPATCH kv_encoder_rsa_text[];
 extern const OSSL_DISPATCH kv_encoder_ec_text[];
 extern const OSSL_DISPATCH kv_encoder_ed25519_text[];

@@ -24,6 +24,7 @@ static const OSSL_ITEM reasons[] = {
     {KV_REASON_BAD_PARAMETER, "parameter out of range"},
     {KV_REASON_UNSUPPORTED, "not offered for vault keys"},
     {KV_REASON_NO_GENERATION, "keys are made by the vault, not through OpenSSL"},
+    {KV_REASON_NOT_EXPORTABLE, "the private key stays in the vault"},
     {KV_REASON_PUBLIC_KEY_ONLY, "this is a public key"},
     {KV_REASON_BUFFER_TOO_SMALL, "output buffer too small"},
     {KV_REASON_OPERATION_FAILED, "operation failed"},

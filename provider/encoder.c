@@ -2,6 +2,9 @@
  * Text of a vault key, for `openssl pkey -text` and its like: where it is, what it is,
  * and its public part. The default provider's text encoder would ask for a private
  * export; text of public keys is left to it.
+ *
+ * Encoders of PrivateKeyInfo exist to refuse with a reason: without them a program
+ * that tries to save the private key fails and says nothing.
  */
 #include "provider/pkey.h"
 
@@ -57,6 +60,31 @@ static int encode(void *ctx, OSSL_CORE_BIO *out, const void *keydata,
     BIO_free(bio);
     return ok;
 }
+
+static int refuse(void *ctx, OSSL_CORE_BIO *out, const void *keydata,
+                  const OSSL_PARAM key_abstract[], int selection,
+                  OSSL_PASSPHRASE_CALLBACK *cb, void *cbarg)
+{
+    const struct kv_prov *prov = ctx;
+    (void)out;
+    (void)keydata;
+    (void)key_abstract;
+    (void)selection;
+    (void)cb;
+    (void)cbarg;
+    kv_reason_raise(&prov->core, KV_REASON_NOT_EXPORTABLE,
+                    "keyvault: save a reference instead, with `keyvault key uri-pem "
+                    "NAME`, or the public part (-pubout)");
+    return 0;
+}
+
+const OSSL_DISPATCH kv_encoder_private[] = {
+    KV_DISPATCH(OSSL_FUNC_ENCODER_NEWCTX, OSSL_FUNC_encoder_newctx, encoder_new),
+    KV_DISPATCH(OSSL_FUNC_ENCODER_FREECTX, OSSL_FUNC_encoder_freectx, encoder_free),
+    KV_DISPATCH(OSSL_FUNC_ENCODER_DOES_SELECTION, OSSL_FUNC_encoder_does_selection,
+                does_selection),
+    KV_DISPATCH(OSSL_FUNC_ENCODER_ENCODE, OSSL_FUNC_encoder_encode, refuse),
+    KV_DISPATCH_END};
 
 #define ENCODER_TABLE(alg)                                                             \
     const OSSL_DISPATCH kv_encoder_##alg##_text[] = {                                  \
