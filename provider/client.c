@@ -303,6 +303,9 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
     bool may_retry = true;
     if (err == NULL)
         err = &scratch;
+    if (client->config.bad_setting[0] != '\0')
+        return kv_err_set(err, KV_E_INVALID, "client.bad-setting", "%s",
+                          client->config.bad_setting);
     kv_conn_init(&own);
     for (int i = 0; i < 2 && may_retry; i++) {
         *err = KV_ERR_INIT;

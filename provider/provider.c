@@ -9,6 +9,7 @@
 #include "provider/provider.h"
 
 #include <limits.h>
+#include <openssl/bio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,39 +225,36 @@ static void read_core(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
     }
 }
 
-/* A setting that cannot be used is reported, and the provider does not start: better
- * than to run with a setting that the operator did not choose. */
-static bool refuse(const struct core *core, const char *key, const char *value)
+/* A setting that cannot be used is not replaced by one that the operator did not
+ * choose; nor does it make initialisation fail, for most programs would say nothing.
+ * Every use of a vault key reports it. */
+static void refuse(struct kv_client_config *config, const char *key, const char *value)
 {
-    kv_reason_raise(&core->reason, KV_REASON_BAD_PARAMETER,
-                    "keyvault: %s = %.100s in openssl.cnf is not usable", key, value);
-    return false;
+    if (config->bad_setting[0] == '\0')
+        (void)BIO_snprintf(config->bad_setting, sizeof(config->bad_setting),
+                           "%s = %.100s is not usable; see keyvault-provider(7)", key,
+                           value);
 }
 
-static bool set_uid(const struct core *core, const char *text, int64_t *out)
+static void set_uid(struct kv_client_config *config, const char *text)
 {
-    if (text == NULL || kv_str_to_i64(text, 0, UINT_MAX - 1, out) == 0)
-        return true;
-    return refuse(core, "server-uid", text);
+    if (text != NULL && kv_str_to_i64(text, 0, UINT_MAX - 1, &config->server_uid) != 0)
+        refuse(config, "server-uid", text);
 }
 
-static bool set_timeout(const struct core *core, const char *key, const char *text,
-                        int64_t *out)
+static void set_timeout(struct kv_client_config *config, const char *key,
+                        const char *text, int64_t *out)
 {
-    if (text == NULL || kv_str_to_i64(text, 1, MAX_TIMEOUT_MS, out) == 0)
-        return true;
-    return refuse(core, key, text);
+    if (text != NULL && kv_str_to_i64(text, 1, MAX_TIMEOUT_MS, out) != 0)
+        refuse(config, key, text);
 }
 
-static bool set_address(const struct core *core, const char *key, const char *text,
-                        char out[KV_CONN_ADDRESS_MAX])
+static void set_address(struct kv_client_config *config, const char *key,
+                        const char *text, char out[KV_CONN_ADDRESS_MAX])
 {
-    if (text == NULL)
-        return true;
-    if ((text[0] == '/' || text[0] == '@') && text[1] != '\0' &&
-        kv_str_copy(out, KV_CONN_ADDRESS_MAX, text) == 0)
-        return true;
-    return refuse(core, key, text);
+    if (text != NULL && ((text[0] != '/' && text[0] != '@') || text[1] == '\0' ||
+                         kv_str_copy(out, KV_CONN_ADDRESS_MAX, text) != 0))
+        refuse(config, key, text);
 }
 
 /* Settings come from the provider's section of openssl.cnf in one call, and from one
@@ -278,20 +276,20 @@ static bool read_config(const struct core *core, struct kv_client_config *config
     };
     if (core->get_params != NULL && !core->get_params(core->reason.handle, params))
         return false;
-    const char *from_env = secure_getenv("KEYVAULT_KEYS_SOCKET");
     *config = (struct kv_client_config){
         .socket = DEFAULT_SOCKET,
         .server_uid = KV_CONN_ANY_SAFE_UID,
         .connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS,
         .reply_timeout_ms = DEFAULT_REPLY_TIMEOUT_MS,
     };
-    return set_address(core, "socket", socket, config->socket) &&
-           set_address(core, "KEYVAULT_KEYS_SOCKET", from_env, config->socket) &&
-           set_address(core, "abstract-socket", abstract, config->abstract_socket) &&
-           set_uid(core, uid, &config->server_uid) &&
-           set_timeout(core, "connect-timeout-ms", connect_ms,
-                       &config->connect_timeout_ms) &&
-           set_timeout(core, "reply-timeout-ms", reply_ms, &config->reply_timeout_ms);
+    set_address(config, "socket", socket, config->socket);
+    set_address(config, "KEYVAULT_KEYS_SOCKET", secure_getenv("KEYVAULT_KEYS_SOCKET"),
+                config->socket);
+    set_address(config, "abstract-socket", abstract, config->abstract_socket);
+    set_uid(config, uid);
+    set_timeout(config, "connect-timeout-ms", connect_ms, &config->connect_timeout_ms);
+    set_timeout(config, "reply-timeout-ms", reply_ms, &config->reply_timeout_ms);
+    return true;
 }
 
 __attribute__((visibility("default"))) int
