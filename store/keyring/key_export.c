@@ -96,24 +96,27 @@ out:
 /* Append one PEM block, the base64 of it without a look at the data in the timing. */
 static int put_pem(struct kv_buf *out, const char *label, struct kv_bytes der)
 {
-    int rc = 0;
     struct kv_buf text;
     kv_buf_init_secret(&text, kv_b64_encoded_len(KV_B64_STD, der.len));
-    KV_TRY(kv_b64_encode(KV_B64_STD, der.data, der.len, &text));
-    KV_TRY(kv_buf_append_str(out, "-----BEGIN "));
-    KV_TRY(kv_buf_append_str(out, label));
-    KV_TRY(kv_buf_append_str(out, "-----\n"));
+    int rc = kv_b64_encode(KV_B64_STD, der.data, der.len, &text);
+    if (rc != 0) {
+        kv_buf_free(&text);
+        return rc;
+    }
+    /* Failures stick to the buffer and are asked for once. */
+    (void)kv_buf_append_str(out, "-----BEGIN ");
+    (void)kv_buf_append_str(out, label);
+    (void)kv_buf_append_str(out, "-----\n");
     for (size_t at = 0; at < text.len; at += PEM_LINE) {
         size_t len = text.len - at < PEM_LINE ? text.len - at : PEM_LINE;
-        KV_TRY(kv_buf_append(out, text.data + at, len));
-        KV_TRY(kv_buf_append_str(out, "\n"));
+        (void)kv_buf_append(out, text.data + at, len);
+        (void)kv_buf_append_str(out, "\n");
     }
-    KV_TRY(kv_buf_append_str(out, "-----END "));
-    KV_TRY(kv_buf_append_str(out, label));
-    KV_TRY(kv_buf_append_str(out, "-----\n"));
-out:
+    (void)kv_buf_append_str(out, "-----END ");
+    (void)kv_buf_append_str(out, label);
+    (void)kv_buf_append_str(out, "-----\n");
     kv_buf_free(&text);
-    return rc;
+    return kv_buf_status(out);
 }
 
 /* EncryptedPrivateKeyInfo under PBES2. */

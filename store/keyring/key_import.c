@@ -244,6 +244,7 @@ int kv_key_import(const struct kv_role_key_new *request, struct kv_key **out,
     struct kv_key_certs found = {.n = 0};
     KV_TRY(check_request(request, err));
     KV_TRY(read_any(request, &key, &found, err));
+    KV_ASSERT(key != NULL);
     KV_TRY(kv_key_check(key, err));
     KV_TRY(check_expected(key, request, err));
     KV_TRY(put_leaf_first(key, &found, err));

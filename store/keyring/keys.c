@@ -154,9 +154,9 @@ static int describe_ec(struct kv_key *key, struct kv_err *err)
         return kv_err_set(err, KV_E_UNSUPPORTED, "key.import-bad-curve",
                           "EC key spells its curve out; only named curves are served");
     if (EVP_PKEY_get_group_name(key->pkey, group, sizeof(group), &len) == 1)
-        for (uint8_t i = KV_CURVE_P256; i <= KV_CURVE_P256K; i++)
+        for (unsigned i = KV_CURVE_P256; i <= KV_CURVE_P256K; i++)
             if (strcmp(group, curves[i].group) == 0)
-                key->curve = i;
+                key->curve = (uint8_t)i;
     if (key->curve == KV_CURVE_NONE)
         return kv_err_set(err, KV_E_UNSUPPORTED, "key.import-bad-curve",
                           "EC curve \"%s\" is not served; expected P-256, P-384, "

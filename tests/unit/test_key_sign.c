@@ -1,5 +1,6 @@
 /* Signatures of every key type and scheme, checked against plain EVP calls on the
  * public key alone, and each way a request can be wrong. */
+#include <pthread.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -278,4 +279,58 @@ Test(key_sign, more_schemes_than_the_cache_holds)
             cr_expect(evp_accepts(key[P256], &msg, mds[i].name, &sig));
             kv_buf_free(&sig);
         }
+}
+
+struct worker {
+    pthread_t thread;
+    struct kv_key *with;
+    struct kv_msg_sign msg;
+    unsigned slot;
+    unsigned n_valid;
+};
+
+#define N_WORKERS 4
+#define N_ROUNDS 100
+
+static void *sign_many(void *arg)
+{
+    struct worker *worker = arg;
+    for (int i = 0; i < N_ROUNDS; i++) {
+        struct kv_buf sig;
+        bool is_valid = false;
+        kv_buf_init(&sig, 1024);
+        if (kv_key_sign(worker->with, worker->slot, &worker->msg, &sig, NULL) == 0 &&
+            kv_key_verify(worker->with, worker->slot, &worker->msg,
+                          (struct kv_bytes){sig.data, sig.len}, &is_valid, NULL) == 0 &&
+            is_valid)
+            worker->n_valid++;
+        kv_buf_free(&sig);
+    }
+    return NULL;
+}
+
+Test(key_sign, threads_share_a_key_each_on_its_slot)
+{
+    static const size_t shared[] = {RSA2048, P256, ED};
+    for (size_t k = 0; k < sizeof(shared) / sizeof(shared[0]); k++) {
+        struct worker worker[N_WORKERS] = {0};
+        struct kv_msg_sign msg = {.sig = KV_SIG_EDDSA, .input = {digest, 32}};
+        if (shared[k] != ED)
+            msg.md = KV_MD_SHA256;
+        if (shared[k] == RSA2048)
+            msg.sig = KV_SIG_PKCS1;
+        else if (shared[k] == P256)
+            msg.sig = KV_SIG_ECDSA;
+        for (unsigned i = 0; i < N_WORKERS; i++) {
+            worker[i].with = key[shared[k]];
+            worker[i].msg = msg;
+            worker[i].slot = i;
+            cr_assert_eq(pthread_create(&worker[i].thread, NULL, sign_many, &worker[i]),
+                         0);
+        }
+        for (unsigned i = 0; i < N_WORKERS; i++) {
+            cr_assert_eq(pthread_join(worker[i].thread, NULL), 0);
+            cr_expect_eq(worker[i].n_valid, N_ROUNDS, "key %zu thread %u", k, i);
+        }
+    }
 }

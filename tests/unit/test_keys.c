@@ -1,5 +1,8 @@
 /* Soft keys: generation, PKCS#8 both ways, SPKI, and life under references. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 #include <openssl/evp.h>
@@ -165,4 +168,38 @@ Test(keys, slot_cache_replaces_the_oldest)
         cr_expect_not_null(kv_key_op_find(key, 3, tag));
     cr_expect_null(kv_key_op_find(key, 4, 2));
     kv_key_unref(key);
+}
+
+/* An openssl.cnf that makes every default fetch fail is not even read: one that
+ * activates the keyvault provider would make the keyring call itself. */
+Test(keys_config, reads_no_configuration, .timeout = 20)
+{
+    static const char text[] = "openssl_conf = init\n[init]\nalg_section = alg\n"
+                               "providers = prov\n[alg]\n"
+                               "default_properties = provider=nobody\n"
+                               "[prov]\nnobody = nobody_sect\n[nobody_sect]\n"
+                               "module = /nonexistent.so\nactivate = 1\n";
+    char path[] = "/tmp/test_keys_XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, sizeof(text) - 1), (ssize_t)(sizeof(text) - 1));
+    close(fd);
+    cr_assert_eq(setenv("OPENSSL_CONF", path, 1), 0);
+
+    struct kv_key *key = NULL;
+    struct kv_buf sig;
+    struct kv_err err = KV_ERR_INIT;
+    static const uint8_t digest[32] = {1};
+    struct kv_msg_sign msg = {
+        .sig = KV_SIG_ECDSA, .md = KV_MD_SHA256, .input = {digest, sizeof(digest)}};
+    kv_buf_init(&sig, 200);
+    cr_expect_eq(kv_keys_init(&err), 0, "%s", err.message);
+    cr_expect_eq(kv_key_generate(KV_KTY_EC, KV_CURVE_P256, 0, &key, &err), 0, "%s",
+                 err.message);
+    cr_expect_eq(kv_key_sign(key, 0, &msg, &sig, &err), 0, "%s", err.message);
+    cr_expect_gt(sig.len, 60);
+    kv_buf_free(&sig);
+    kv_key_unref(key);
+    kv_keys_fini();
+    unlink(path);
 }
