@@ -21,7 +21,7 @@
 
 #define DEV_LISTEN "127.0.0.1:8443"
 #define DEV_DOMAIN "vault.localhost"
-#define LONGEST_SOCKET "/keyring.sock"
+#define LONGEST_SOCKET "/private/keyring.sock"
 
 static int check_dir_text(const char *dir, struct kv_err *err)
 {

@@ -5,11 +5,46 @@
 #include "lifecycle/supervisor/setup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/core/str.h"
+
+/* A directory below the state that one role owns. */
+static int make_owned(const char *parent, const char *name, const struct kv_user *owner,
+                      struct kv_err *err)
+{
+    char path[PATH_MAX];
+    int rc = kv_path_join(path, parent, name, err);
+    if (rc != 0)
+        return rc;
+    if (mkdir(path, 0700) == 0) {
+        if (chown(path, owner->uid, owner->gid) != 0)
+            rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
+    } else if (errno != EEXIST) {
+        rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
+    }
+    return rc;
+}
+
+/* Both roles bind their sockets in the run directory; the sticky bit keeps each from
+ * the other's. */
+static int make_run_dir(const struct kv_setup *setup, struct kv_err *err)
+{
+    const char *dir = setup->run_dir;
+    if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+        return kv_err_errno(err, errno, "supervisor.bad-directory", dir);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int rc = 0;
+    if (fd < 0 || fchown(fd, setup->keyring_user.uid, setup->service_user.gid) != 0 ||
+        fchmod(fd, 01775) != 0)
+        rc = kv_err_errno(err, errno, "supervisor.bad-directory", dir);
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
 
 int kv_real_open(struct kv_setup *setup, struct kv_err *err)
 {
@@ -38,10 +73,13 @@ int kv_real_open(struct kv_setup *setup, struct kv_err *err)
     KV_TRY(kv_str_copy(setup->state_dir, sizeof(setup->state_dir), KV_PATH_STATE));
     KV_TRY(kv_str_copy(setup->run_dir, sizeof(setup->run_dir), KV_PATH_RUN));
     KV_TRY(kv_setup_dir(setup->state_dir, 0755, err));
-    KV_TRY(kv_setup_dir(setup->run_dir, 0755, err));
-    KV_TRY(kv_setup_lock(setup, setup->run_dir, err));
+    KV_TRY(kv_setup_lock(setup, setup->state_dir, err));
+    KV_TRY(make_owned(setup->state_dir, "keyring", &setup->keyring_user, err));
+    KV_TRY(make_owned(setup->state_dir, "db", &setup->service_user, err));
+    KV_TRY(make_run_dir(setup, err));
     kv_user_raise_memlock();
     kv_setup_children(setup);
+    kv_args_set(&setup->supervisor->children[1].args, "--admin-uid", "0");
     setup->supervisor->children[0].user = &setup->keyring_user;
     setup->supervisor->children[1].user = &setup->service_user;
 out:

@@ -119,6 +119,8 @@ void kv_setup_children(struct kv_setup *setup)
     const char *listen = setup->listen != NULL ? setup->listen : setup->config.listen;
     if (listen[0] != '\0')
         kv_args_set(&service->args, "--listen", listen);
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    kv_args_set(&service->args, "--log-level", levels[setup->config.log_level]);
     if (setup->config.domain[0] != '\0')
         kv_args_set(&service->args, "--domain", setup->config.domain);
 }

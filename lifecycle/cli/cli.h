@@ -1,0 +1,78 @@
+/*
+ * One run of the command line: what was asked and the connection to the API, opened
+ * when first needed. Single-threaded, blocking.
+ */
+#ifndef KV_LIFECYCLE_CLI_CLI_H
+#define KV_LIFECYCLE_CLI_CLI_H
+
+#include <jansson.h>
+
+#include "lifecycle/cli/command.h"
+#include "store/core/buf.h"
+
+struct kv_client;
+
+struct kv_cli {
+    struct kv_invocation invocation;
+    struct kv_client *client; /* NULL until kv_rest_* opens it */
+};
+
+/* The value of a flag of the running command; NULL when not given. */
+static inline const char *kv_cli_flag(const struct kv_cli *cli, const char *name)
+{
+    return kv_invocation_flag(&cli->invocation, name);
+}
+
+/* Fail with what the command line got wrong (cli.bad-flag, exit code 2). */
+int kv_cli_bad(struct kv_err *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* An object name from the command line: checked here, so that a typing error needs no
+ * daemon. cli.bad-flag. */
+int kv_cli_name(const struct kv_cli *cli, const char **name,
+                struct kv_err *err) KV_MUST_CHECK;
+
+/* The value of --version, checked; "" when not given. */
+int kv_cli_version(const struct kv_cli *cli, const char **version,
+                   struct kv_err *err) KV_MUST_CHECK;
+
+/* A flag as a whole number within [min, max]; `out` keeps its value when not given. */
+int kv_cli_number(const struct kv_cli *cli, const char *flag, int64_t min, int64_t max,
+                  int64_t *out, struct kv_err *err) KV_MUST_CHECK;
+
+/* Print JSON, indented on a terminal. */
+int kv_cli_print_json(const json_t *json, struct kv_err *err) KV_MUST_CHECK;
+
+/* Flush standard output; a full disk or a closed pipe is a failure (cli.output). */
+int kv_cli_flush(struct kv_err *err) KV_MUST_CHECK;
+
+#define KV_COMMAND(name) int name(struct kv_cli *cli, struct kv_err *err)
+KV_COMMAND(kv_key_create_run);
+KV_COMMAND(kv_key_import_run);
+KV_COMMAND(kv_key_list_run);
+KV_COMMAND(kv_key_show_run);
+KV_COMMAND(kv_key_versions_run);
+KV_COMMAND(kv_key_uri_pem_run);
+KV_COMMAND(kv_key_sign_run);
+KV_COMMAND(kv_key_verify_run);
+KV_COMMAND(kv_key_encrypt_run);
+KV_COMMAND(kv_key_decrypt_run);
+KV_COMMAND(kv_secret_set_run);
+KV_COMMAND(kv_secret_get_run);
+KV_COMMAND(kv_secret_list_run);
+KV_COMMAND(kv_secret_show_run);
+KV_COMMAND(kv_secret_versions_run);
+KV_COMMAND(kv_cert_create_run);
+KV_COMMAND(kv_cert_import_run);
+KV_COMMAND(kv_cert_list_run);
+KV_COMMAND(kv_cert_show_run);
+KV_COMMAND(kv_cert_versions_run);
+KV_COMMAND(kv_cert_policy_run);
+KV_COMMAND(kv_access_grant_run);
+KV_COMMAND(kv_access_list_run);
+KV_COMMAND(kv_access_revoke_run);
+KV_COMMAND(kv_status_run);
+KV_COMMAND(kv_doctor_run);
+KV_COMMAND(kv_completion_run);
+
+#endif

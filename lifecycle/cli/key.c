@@ -1,0 +1,242 @@
+/*
+ * keyvault key create | import | list | show | versions.
+ */
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "lifecycle/cli/cli.h"
+#include "lifecycle/cli/io.h"
+#include "lifecycle/cli/object.h"
+#include "lifecycle/cli/pem.h"
+#include "lifecycle/cli/rest.h"
+#include "store/core/str.h"
+
+#define KEY_FILE_MAX 65536
+
+int kv_key_list_run(struct kv_cli *cli, struct kv_err *err)
+{
+    return kv_object_list(cli, "keys", err);
+}
+
+int kv_key_versions_run(struct kv_cli *cli, struct kv_err *err)
+{
+    return kv_object_versions(cli, "keys", err);
+}
+
+/* --- showing ---------------------------------------------------------------------- */
+
+static void print_ops(const json_t *key)
+{
+    char text[256] = "";
+    size_t used = 0;
+    size_t i = 0;
+    json_t *op = NULL;
+    json_array_foreach(json_object_get(key, "key_ops"), i, op)
+    {
+        const char *name = json_string_value(op);
+        int n = snprintf(text + used, sizeof(text) - used, "%s%s", used > 0 ? " " : "",
+                         name != NULL ? name : "?");
+        if (n < 0 || used + (size_t)n >= sizeof(text))
+            break;
+        used += (size_t)n;
+    }
+    kv_object_print_field("operations", text);
+}
+
+static void print_key(const json_t *bundle)
+{
+    const json_t *key = json_object_get(bundle, "key");
+    const char *crv = kv_json_text(key, "crv");
+    const char *n = kv_json_text(key, "n");
+    char type[64];
+    if (crv[0] != '\0')
+        (void)snprintf(type, sizeof(type), "%s %s", kv_json_text(key, "kty"), crv);
+    else
+        (void)snprintf(type, sizeof(type), "%s %zu", kv_json_text(key, "kty"),
+                       strlen(n) * 3 / 4 * 8);
+    kv_object_print_common(bundle);
+    kv_object_print_field("type", type);
+    print_ops(key);
+}
+
+static int show(struct kv_cli *cli, const json_t *bundle, struct kv_err *err)
+{
+    if (cli->invocation.as_json)
+        return kv_cli_print_json(bundle, err);
+    print_key(bundle);
+    return 0;
+}
+
+int kv_key_show_run(struct kv_cli *cli, struct kv_err *err)
+{
+    json_t *bundle = NULL;
+    int rc = kv_object_get(cli, "keys", &bundle, err);
+    if (rc == 0)
+        rc = show(cli, bundle, err);
+    json_decref(bundle);
+    return rc;
+}
+
+/* --- making ----------------------------------------------------------------------- */
+
+static int set_text(json_t *body, const char *member, const char *text)
+{
+    return json_object_set_new(body, member, json_string(text)) == 0 ? 0 : KV_E_NOMEM;
+}
+
+/* Operations of the command line, or, for EC, what the API gives by itself and key
+ * agreement with it. */
+static int set_ops(const struct kv_cli *cli, json_t *body, bool is_ec,
+                   struct kv_err *err)
+{
+    const char *text = kv_cli_flag(cli, "ops");
+    if (text == NULL && !is_ec)
+        return 0;
+    if (text == NULL)
+        text = "sign,verify,deriveBits";
+    json_t *ops = json_array();
+    int rc = 0;
+    while (rc == 0 && *text != '\0') {
+        size_t len = strcspn(text, ",");
+        if (json_array_append_new(ops, json_stringn(text, len)) != 0)
+            rc = kv_cli_bad(err, "--ops wants names separated by commas");
+        text += len + (text[len] == ',' ? 1 : 0);
+    }
+    if (rc == 0 && json_object_set(body, "key_ops", ops) != 0)
+        rc = KV_E_NOMEM;
+    json_decref(ops);
+    return rc;
+}
+
+static int set_rsa(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+{
+    int64_t size = 2048;
+    if (kv_cli_flag(cli, "curve") != NULL)
+        return kv_cli_bad(err, "--curve is for EC keys");
+    int rc = kv_cli_number(cli, "size", 2048, 4096, &size, err);
+    if (rc != 0)
+        return rc;
+    rc = set_text(body, "kty", "RSA");
+    if (rc == 0 && json_object_set_new(body, "key_size", json_integer(size)) != 0)
+        rc = KV_E_NOMEM;
+    return rc;
+}
+
+static int set_curve(const struct kv_cli *cli, json_t *body, bool is_ec,
+                     struct kv_err *err)
+{
+    const char *curve = kv_cli_flag(cli, "curve");
+    if (kv_cli_flag(cli, "size") != NULL)
+        return kv_cli_bad(err, "--size is for RSA keys");
+    if (!is_ec && curve != NULL)
+        return kv_cli_bad(err, "--curve is for EC keys");
+    int rc = set_text(body, "kty", is_ec ? "EC" : "OKP");
+    if (rc == 0)
+        rc = set_text(body, "crv",
+                      !is_ec          ? "Ed25519"
+                      : curve != NULL ? curve
+                                      : "P-256");
+    return rc;
+}
+
+static int set_type(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+{
+    const char *type = kv_cli_flag(cli, "type");
+    if (type == NULL)
+        return kv_cli_bad(err, "--type is needed: RSA, EC or Ed25519");
+    if (kv_str_equal_nocase(type, "RSA"))
+        return set_rsa(cli, body, err);
+    bool is_ec = kv_str_equal_nocase(type, "EC");
+    if (!is_ec && !kv_str_equal_nocase(type, "Ed25519"))
+        return kv_cli_bad(err, "--type is RSA, EC or Ed25519, not '%s'", type);
+    return set_curve(cli, body, is_ec, err);
+}
+
+static bool is_ec_body(const json_t *body)
+{
+    return strcmp(kv_json_text(body, "kty"), "EC") == 0;
+}
+
+int kv_key_create_run(struct kv_cli *cli, struct kv_err *err)
+{
+    char path[KV_REST_PATH_MAX];
+    const char *name = NULL;
+    json_t *body = json_object();
+    json_t *bundle = NULL;
+    int rc = 0;
+    KV_TRY(kv_cli_name(cli, &name, err));
+    KV_TRY(set_type(cli, body, err));
+    KV_TRY(set_ops(cli, body, is_ec_body(body), err));
+    KV_TRY(kv_object_read_attributes(cli, body, err));
+    KV_TRY(kv_rest_object_path(path, "keys", name, "create"));
+    KV_TRY(kv_rest_call(cli, "POST", path, body, &bundle, err));
+    KV_TRY(show(cli, bundle, err));
+out:
+    json_decref(bundle);
+    json_decref(body);
+    return rc;
+}
+
+/* Read the key of --file, with the password of --password-file or of a prompt. */
+static int load_key(const struct kv_cli *cli, EVP_PKEY **key, struct kv_err *err)
+{
+    const char *file = kv_cli_flag(cli, "file");
+    const char *password_file = kv_cli_flag(cli, "password-file");
+    struct kv_buf bytes;
+    struct kv_buf password;
+    kv_buf_init_secret(&bytes, KEY_FILE_MAX);
+    kv_buf_init_secret(&password, 1024);
+    int rc = 0;
+    if (file == NULL) {
+        rc = kv_cli_bad(err, "--file is needed: a private key in PEM or DER");
+        goto out;
+    }
+    KV_TRY(kv_io_read(file, &bytes, err));
+    if (password_file != NULL)
+        KV_TRY(kv_io_read_line(password_file, &password, err));
+    struct kv_err failure = KV_ERR_INIT;
+    rc = kv_pem_load_key(&bytes, password_file != NULL ? &password : NULL, key,
+                         &failure);
+    if (rc != 0 && strcmp(failure.id, "pem.needs-password") == 0) {
+        KV_TRY(kv_io_prompt("Password of the key file", &password, err));
+        failure = KV_ERR_INIT;
+        rc = kv_pem_load_key(&bytes, &password, key, &failure);
+    }
+    if (rc != 0) {
+        *err = failure;
+        kv_err_context(err, "%s", file);
+    }
+out:
+    kv_buf_free(&password);
+    kv_buf_free(&bytes);
+    return rc;
+}
+
+int kv_key_import_run(struct kv_cli *cli, struct kv_err *err)
+{
+    char path[KV_REST_PATH_MAX];
+    const char *name = NULL;
+    EVP_PKEY *key = NULL;
+    json_t *jwk = NULL;
+    json_t *body = json_object();
+    json_t *bundle = NULL;
+    int rc = 0;
+    KV_TRY(kv_cli_name(cli, &name, err));
+    KV_TRY(load_key(cli, &key, err));
+    KV_TRY(kv_pem_to_jwk(key, &jwk, err));
+    KV_TRY(set_ops(cli, jwk, is_ec_body(jwk), err));
+    if (json_object_set(body, "key", jwk) != 0) {
+        rc = KV_E_NOMEM;
+        goto out;
+    }
+    KV_TRY(kv_object_read_attributes(cli, body, err));
+    KV_TRY(kv_rest_object_path(path, "keys", name, ""));
+    KV_TRY(kv_rest_call(cli, "PUT", path, body, &bundle, err));
+    KV_TRY(show(cli, bundle, err));
+out:
+    json_decref(bundle);
+    json_decref(body);
+    json_decref(jwk);
+    EVP_PKEY_free(key);
+    return rc;
+}

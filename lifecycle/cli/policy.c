@@ -1,0 +1,219 @@
+/*
+ * Flags to policy: the file of --policy first, then each flag that was given replaces
+ * its member. What is not said is left to the API's defaults, but for one: a key made
+ * here stays in the vault unless --exportable says otherwise.
+ */
+#include "lifecycle/cli/policy.h"
+
+#include <string.h>
+
+#include "lifecycle/cli/io.h"
+#include "store/core/str.h"
+
+#define POLICY_MAX 65536
+
+/* The member of that name, made when it is missing. Borrowed. */
+static json_t *section(json_t *parent, const char *name)
+{
+    json_t *member = json_object_get(parent, name);
+    if (json_is_object(member))
+        return member;
+    member = json_object();
+    return json_object_set_new(parent, name, member) == 0 ? member : NULL;
+}
+
+static int set(json_t *object, const char *member, json_t *value)
+{
+    return json_object_set_new(object, member, value) == 0 ? 0 : KV_E_NOMEM;
+}
+
+static int set_text(json_t *object, const char *member, const char *text,
+                    const char *flag, struct kv_err *err)
+{
+    if (text == NULL)
+        return 0;
+    json_t *value = json_string(text);
+    if (value == NULL)
+        return kv_cli_bad(err, "--%s is no UTF-8 text", flag);
+    return set(object, member, value);
+}
+
+/* "a,b" as an array. */
+static int set_list(const struct kv_cli *cli, json_t *object, const char *member,
+                    const char *flag, struct kv_err *err)
+{
+    const char *text = kv_cli_flag(cli, flag);
+    if (text == NULL)
+        return 0;
+    json_t *list = json_array();
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        if (len == 0 || json_array_append_new(list, json_stringn(text, len)) != 0) {
+            json_decref(list);
+            return kv_cli_bad(err, "--%s wants values separated by commas", flag);
+        }
+        text += len + (text[len] == ',' ? 1 : 0);
+    }
+    return set(object, member, list);
+}
+
+static int set_number(const struct kv_cli *cli, json_t *object, const char *member,
+                      const char *flag, int64_t max, struct kv_err *err)
+{
+    int64_t number = 0;
+    if (kv_cli_flag(cli, flag) == NULL)
+        return 0;
+    int rc = kv_cli_number(cli, flag, 1, max, &number, err);
+    return rc != 0 ? rc : set(object, member, json_integer(number));
+}
+
+/* --- sections ----------------------------------------------------------------------
+ */
+
+static int set_key(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
+{
+    json_t *key = section(policy, "key_props");
+    const char *type = kv_cli_flag(cli, "key-type");
+    const char *curve = kv_cli_flag(cli, "curve");
+    bool is_ec = type != NULL && kv_str_equal_nocase(type, "EC");
+    int rc = 0;
+    if (type != NULL && !is_ec && !kv_str_equal_nocase(type, "RSA"))
+        return kv_cli_bad(err, "--key-type is RSA or EC, not '%s'", type);
+    if (curve != NULL && type == NULL)
+        is_ec = true;
+    if (curve != NULL && !is_ec)
+        return kv_cli_bad(err, "--curve is for EC keys");
+    if (is_ec && kv_cli_flag(cli, "size") != NULL)
+        return kv_cli_bad(err, "--size is for RSA keys");
+    if (is_ec) {
+        (void)json_object_del(key, "key_size");
+        KV_TRY(set(key, "kty", json_string("EC")));
+        KV_TRY(set_text(key, "crv", curve != NULL ? curve : "P-256", "curve", err));
+    } else if (type != NULL) {
+        (void)json_object_del(key, "crv");
+        KV_TRY(set(key, "kty", json_string("RSA")));
+    }
+    KV_TRY(set_number(cli, key, "key_size", "size", 16384, err));
+    if (kv_cli_flag(cli, "exportable") != NULL)
+        KV_TRY(set(key, "exportable", json_true()));
+    else if (json_object_get(key, "exportable") == NULL)
+        KV_TRY(set(key, "exportable", json_false()));
+out:
+    return rc;
+}
+
+/* Encrypting with a key is nothing that EC keys can do: say what they can. */
+static int set_usage(json_t *policy, json_t *x509)
+{
+    const char *kty =
+        json_string_value(json_object_get(json_object_get(policy, "key_props"), "kty"));
+    if (kty == NULL || strcmp(kty, "EC") != 0 ||
+        json_object_get(x509, "key_usage") != NULL)
+        return 0;
+    return set(x509, "key_usage", json_pack("[s]", "digitalSignature"));
+}
+
+static int set_x509(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
+{
+    json_t *x509 = section(policy, "x509_props");
+    int rc = 0;
+    if (kv_cli_flag(cli, "validity-months") != NULL &&
+        kv_cli_flag(cli, "validity-hours") != NULL)
+        return kv_cli_bad(err, "--validity-months and --validity-hours exclude each "
+                               "other");
+    KV_TRY(set_text(x509, "subject", kv_cli_flag(cli, "subject"), "subject", err));
+    if (kv_cli_flag(cli, "dns") != NULL || kv_cli_flag(cli, "ip") != NULL ||
+        kv_cli_flag(cli, "email") != NULL) {
+        json_t *sans = section(x509, "sans");
+        KV_TRY(set_list(cli, sans, "dns_names", "dns", err));
+        KV_TRY(set_list(cli, sans, "ipAddresses", "ip", err));
+        KV_TRY(set_list(cli, sans, "emails", "email", err));
+    }
+    KV_TRY(set_number(cli, x509, "validity_months", "validity-months", 1200, err));
+    KV_TRY(set_number(cli, x509, "validity_hours", "validity-hours", 876000, err));
+    if (kv_cli_flag(cli, "validity-hours") != NULL)
+        (void)json_object_del(x509, "validity_months");
+    KV_TRY(set_usage(policy, x509));
+out:
+    return rc;
+}
+
+static int set_renewal(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
+{
+    int64_t number = 0;
+    bool by_percent = kv_cli_flag(cli, "renew-percent") != NULL;
+    bool by_days = kv_cli_flag(cli, "renew-days") != NULL;
+    if (by_percent && by_days)
+        return kv_cli_bad(err, "--renew-percent and --renew-days exclude each other");
+    if (!by_percent && !by_days)
+        return 0;
+    int rc = by_percent ? kv_cli_number(cli, "renew-percent", 1, 99, &number, err)
+                        : kv_cli_number(cli, "renew-days", 1, 36500, &number, err);
+    if (rc != 0)
+        return rc;
+    return set(policy, "lifetime_actions",
+               json_pack("[{s:{s:I},s:{s:s}}]", "trigger",
+                         by_percent ? "lifetime_percentage" : "days_before_expiry",
+                         (json_int_t)number, "action", "action_type", "AutoRenew"));
+}
+
+/* --- the whole ---------------------------------------------------------------------
+ */
+
+static int load_file(const char *file, json_t **out, struct kv_err *err)
+{
+    struct kv_buf text;
+    kv_buf_init_secret(&text, POLICY_MAX);
+    json_error_t why = {.line = 0};
+    int rc = kv_io_read(file, &text, err);
+    if (rc == 0) {
+        json_t *json = json_loadb(text.len > 0 ? (const char *)text.data : "", text.len,
+                                  JSON_REJECT_DUPLICATES, &why);
+        if (json_is_object(json)) {
+            *out = json;
+        } else {
+            json_decref(json);
+            rc = kv_err_set(err, KV_E_INVALID, "cli.bad-json",
+                            "%s:%d: no policy in JSON: %s", file, why.line,
+                            why.text[0] != '\0' ? why.text : "an object is expected");
+        }
+    }
+    kv_buf_free(&text);
+    return rc;
+}
+
+int kv_policy_from_flags(const struct kv_cli *cli, json_t **out, struct kv_err *err)
+{
+    const char *file = kv_cli_flag(cli, "policy");
+    const char *issuer = kv_cli_flag(cli, "issuer");
+    json_t *policy = NULL;
+    int rc = 0;
+    if (file != NULL)
+        KV_TRY(load_file(file, &policy, err));
+    else
+        policy = json_object();
+    KV_TRY(set_key(cli, policy, err));
+    KV_TRY(set_x509(cli, policy, err));
+    KV_TRY(set_renewal(cli, policy, err));
+    if (issuer != NULL)
+        KV_TRY(set_text(section(policy, "issuer"), "name", issuer, "issuer", err));
+out:
+    if (rc == 0)
+        *out = policy;
+    else
+        json_decref(policy);
+    return rc;
+}
+
+json_t *kv_policy_default(void)
+{
+    return json_pack(
+        "{s:{s:b,s:s,s:i,s:b},s:{s:s},s:{s:s,s:{s:[]},s:[s,s],s:[s,s],s:i},"
+        "s:[{s:{s:i},s:{s:s}}],s:{s:s}}",
+        "key_props", "exportable", 0, "kty", "RSA", "key_size", 2048, "reuse_key", 0,
+        "secret_props", "contentType", "application/x-pkcs12", "x509_props", "subject",
+        "CN=example.com", "sans", "dns_names", "ekus", "1.3.6.1.5.5.7.3.1",
+        "1.3.6.1.5.5.7.3.2", "key_usage", "digitalSignature", "keyEncipherment",
+        "validity_months", 12, "lifetime_actions", "trigger", "lifetime_percentage", 80,
+        "action", "action_type", "AutoRenew", "issuer", "name", "Self");
+}
