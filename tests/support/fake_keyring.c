@@ -54,17 +54,26 @@ int fake_mode_by_name(const char *name)
     return -1;
 }
 
-static const struct fake_key *find_by_version(const struct fake_keyring *keyring,
+/* Keys are made when they are first asked for. */
+static const struct fake_key *make_ready(struct fake_keyring *keyring, size_t i)
+{
+    pthread_mutex_lock(&keyring->lock);
+    int rc = fake_key_make(&keyring->keys[i], NULL);
+    pthread_mutex_unlock(&keyring->lock);
+    return rc == 0 ? &keyring->keys[i] : NULL;
+}
+
+static const struct fake_key *find_by_version(struct fake_keyring *keyring,
                                               const uint8_t *version)
 {
     for (size_t i = 0; i < FAKE_N_KEYS; i++) {
         if (memcmp(keyring->keys[i].version, version, KV_ID_LEN) == 0)
-            return &keyring->keys[i];
+            return make_ready(keyring, i);
     }
     return NULL;
 }
 
-static const struct fake_key *find_by_uri(const struct fake_keyring *keyring,
+static const struct fake_key *find_by_uri(struct fake_keyring *keyring,
                                           const char *text)
 {
     struct kv_uri uri;
@@ -75,7 +84,7 @@ static const struct fake_key *find_by_uri(const struct fake_keyring *keyring,
         const struct fake_key *key = &keyring->keys[i];
         if (kv_str_equal_nocase(uri.name, key->name) &&
             (!uri.has_version || memcmp(uri.version, key->version, KV_ID_LEN) == 0))
-            return key;
+            return make_ready(keyring, i);
     }
     return NULL;
 }
@@ -101,7 +110,7 @@ static int answer_key(struct fake_keyring *keyring, const struct kv_frame *reque
         return KV_E_NOT_FOUND;
     const struct fake_key *shown = key;
     if (keyring->mode == FAKE_SWAPPED && request->verb == KV_VERB_OPEN)
-        shown = key == &keyring->keys[1] ? &keyring->keys[6] : &keyring->keys[1];
+        shown = make_ready(keyring, key == &keyring->keys[1] ? 6 : 1);
     struct kv_msg_key reply = {.kty = key->kty,
                                .curve = key->curve,
                                .bits = (uint16_t)EVP_PKEY_get_bits(key->pkey),
@@ -437,6 +446,11 @@ struct fake_keyring *fake_keyring_start(const char *path, const char *state_dir,
 void fake_keyring_set_mode(struct fake_keyring *keyring, enum fake_mode mode)
 {
     keyring->mode = (int)mode;
+}
+
+void fake_keyring_prepare(struct fake_keyring *keyring, const char *uri)
+{
+    (void)find_by_uri(keyring, uri);
 }
 
 struct fake_counts *fake_keyring_counts(struct fake_keyring *keyring)

@@ -46,6 +46,10 @@ struct fake_keyring;
 struct fake_keyring *fake_keyring_start(const char *path, const char *state_dir,
                                         enum fake_mode mode);
 void fake_keyring_set_mode(struct fake_keyring *keyring, enum fake_mode mode);
+
+/* Make the key that a URI names now, outside any time limit of a request. */
+void fake_keyring_prepare(struct fake_keyring *keyring, const char *uri);
+
 struct fake_counts *fake_keyring_counts(struct fake_keyring *keyring);
 
 /* "@keyvault/<installation id>/keys". */

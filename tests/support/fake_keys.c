@@ -117,6 +117,20 @@ static int make_certs(struct fake_key *key)
     return rc;
 }
 
+int fake_key_make(struct fake_key *key, const char *state_dir)
+{
+    if (key->pkey != NULL)
+        return 0;
+    key->pkey = load_or_make(key, state_dir);
+    if (key->pkey == NULL)
+        return -1;
+    int len = i2d_PUBKEY(key->pkey, &key->spki);
+    if (len <= 0 || make_certs(key) != 0)
+        return -1;
+    key->spki_len = (size_t)len;
+    return 0;
+}
+
 int fake_keys_load(const char *state_dir, struct fake_key keys[FAKE_N_KEYS])
 {
     if (libctx == NULL)
@@ -131,13 +145,8 @@ int fake_keys_load(const char *state_dir, struct fake_key keys[FAKE_N_KEYS])
                           NULL))
             return -1;
         memcpy(key->version, digest, KV_ID_LEN);
-        key->pkey = load_or_make(key, state_dir);
-        if (key->pkey == NULL)
+        if (state_dir != NULL && fake_key_make(key, state_dir) != 0)
             return -1;
-        int len = i2d_PUBKEY(key->pkey, &key->spki);
-        if (len <= 0 || make_certs(key) != 0)
-            return -1;
-        key->spki_len = (size_t)len;
     }
     return 0;
 }

@@ -25,8 +25,12 @@ struct fake_key {
     size_t cert_len[2];
 };
 
-/* Make all keys, or read them from `state_dir` if they are there. 0 on success. */
+/* Fill in names and versions; with a state directory also make all keys there, or
+ * read them if they are there already. 0 on success. */
 int fake_keys_load(const char *state_dir, struct fake_key keys[FAKE_N_KEYS]);
+
+/* Make a key that has not been made yet; callers exclude each other. 0 on success. */
+int fake_key_make(struct fake_key *key, const char *state_dir);
 void fake_keys_free(struct fake_key keys[FAKE_N_KEYS]);
 
 /* Operations: append the result to `out`; 0 or a KV_E_* code. */
