@@ -251,6 +251,10 @@ static int open_key(struct kv_keyring *link, const struct vault_key *key)
 int kv_keyring_add_vault_key(struct kv_keyring *link,
                              const struct kv_role_vault_key *key)
 {
+    for (const struct vault_key *at = link->vault_keys; at != NULL; at = at->next)
+        if (at->key.term == key->term &&
+            memcmp(at->key.vault, key->vault, KV_ID_LEN) == 0)
+            return 0;
     struct vault_key *copy = calloc(1, sizeof(*copy) + key->wrapped.len);
     if (copy == NULL)
         return KV_E_NOMEM;
@@ -360,7 +364,7 @@ static void take_frames(struct kv_keyring *link)
         if ((frame.flags & KV_FRAME_REPLY) != 0)
             take_reply(link, &frame);
         else if (link->config.on_question != NULL)
-            link->config.on_question(link->config.arg, frame.id, frame.verb,
+            link->config.on_question(link->config.question_arg, frame.id, frame.verb,
                                      frame.payload);
         kv_wipe(link->in.data + at, frame_len);
         at += frame_len;

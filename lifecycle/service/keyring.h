@@ -33,8 +33,9 @@ struct kv_keyring_config {
     const char *path;
     uid_t server_uid;
     struct kv_log *log;
-    unsigned timeout_ms; /* of one call; default 10000 (0) */
-    kv_keyring_question_fn on_question;
+    unsigned timeout_ms;                /* of one call; default 10000 (0) */
+    kv_keyring_question_fn on_question; /* gets question_arg */
+    void *question_arg;
     void (*on_connected)(void *arg, const struct kv_msg_hello_reply *hello);
     void *arg;
 };
@@ -48,7 +49,8 @@ bool kv_keyring_is_connected(const struct kv_keyring *keyring);
 bool kv_keyring_is_sealed(const struct kv_keyring *keyring);
 
 /* Remember a vault key: it is opened now when connected, and first thing after each
- * later connect. `wrapped` is copied. Returns 0 or KV_E_NOMEM. */
+ * later connect. `wrapped` is copied;
+ * one that is known already is passed over. Returns 0 or KV_E_NOMEM. */
 int kv_keyring_add_vault_key(struct kv_keyring *keyring,
                              const struct kv_role_vault_key *key) KV_MUST_CHECK;
 
