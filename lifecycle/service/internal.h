@@ -12,11 +12,6 @@
 
 #define KV_CHUNK_BYTES_MAX (3U << 20) /* bodies in one frame between the roles */
 
-/* Whether a kind has one row per version and a head. */
-bool kv_kind_has_versions(uint8_t kind);
-
-bool kv_id_is_zero(const uint8_t id[KV_ID_LEN]);
-
 /* Copy a row with its body. */
 int kv_object_set_row(struct kv_object *object, const struct kv_row *row) KV_MUST_CHECK;
 

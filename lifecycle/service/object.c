@@ -12,17 +12,6 @@
 
 #include "store/core/str.h"
 
-bool kv_kind_has_versions(uint8_t kind)
-{
-    return kind == KV_KIND_KEY || kind == KV_KIND_SECRET || kind == KV_KIND_CERTIFICATE;
-}
-
-bool kv_id_is_zero(const uint8_t id[KV_ID_LEN])
-{
-    static const uint8_t zero[KV_ID_LEN];
-    return memcmp(id, zero, KV_ID_LEN) == 0;
-}
-
 void kv_row_ident(const struct kv_row *row, struct kv_ident *ident)
 {
     memset(ident, 0, sizeof(*ident));

@@ -73,6 +73,9 @@ static bool query_is_good(const struct kv_list_query *query)
         return kind_is_known(query->kind) && name_is_good(query->after_name, true);
     case KV_LIST_VERSIONS:
         return kv_kind_has_versions(query->kind) && name_is_good(query->name, false);
+    case KV_LIST_VERSION_ID:
+        return kv_kind_has_versions(query->kind) &&
+               !kv_id_is_zero(query->after_version);
     case KV_LIST_DUE:
         return true;
     }

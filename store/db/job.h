@@ -104,10 +104,4 @@ int kv_job_conflict(struct kv_job *job, size_t index);
 /* Call the user back and free the job. On the loop. */
 void kv_job_finish(struct kv_store_base *base, struct kv_job *job);
 
-/* Whether rows of this kind have versions behind a head. */
-bool kv_kind_has_versions(uint8_t kind);
-
-/* Whether all bytes of an id are zero. */
-bool kv_id_is_zero(const uint8_t id[KV_ID_LEN]);
-
 #endif

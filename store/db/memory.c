@@ -371,6 +371,9 @@ static bool is_wanted(const struct entry *entry, const struct kv_list_query *que
     if (query->what == KV_LIST_DUE)
         return entry->row.next_at_s != KV_TIME_NONE &&
                entry->row.next_at_s <= query->due_s;
+    if (query->what == KV_LIST_VERSION_ID)
+        return entry->seq != 0 && entry->row.key.kind == query->kind &&
+               memcmp(entry->row.key.version, query->after_version, KV_ID_LEN) == 0;
     return entry->seq != 0 &&
            is_same_name(entry, query->vault, query->kind, query->name);
 }
@@ -392,7 +395,7 @@ static int list_sorted(const struct memory *memory, struct kv_job *job)
     }
     qsort(found, n, sizeof(*found), is_due ? by_due : by_creation);
     size_t start = 0;
-    if (!is_due && !kv_id_is_zero(query->after_version)) {
+    if (query->what == KV_LIST_VERSIONS && !kv_id_is_zero(query->after_version)) {
         while (start < n && memcmp(found[start]->row.key.version, query->after_version,
                                    KV_ID_LEN) != 0)
             start++;

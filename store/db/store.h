@@ -78,6 +78,8 @@ enum kv_list_what {
     KV_LIST_VERSIONS, /* versions of one name, oldest first; heads left out */
     KV_LIST_ROWS,     /* version-zero rows of one kind by name */
     KV_LIST_DUE,      /* any kind and vault with next_at_s <= due_s, earliest first */
+    KV_LIST_VERSION_ID, /* the row of one kind, in any vault and of any name, whose
+                           version is after_version: ids are random, so one at most */
 };
 
 struct kv_list_query {
@@ -168,5 +170,10 @@ struct kv_store {
 
 /* Name of a kind for messages: "key". Never NULL. */
 const char *kv_kind_name(uint8_t kind);
+
+/* Whether a kind has one row per version and a head. */
+bool kv_kind_has_versions(uint8_t kind);
+
+bool kv_id_is_zero(const uint8_t id[KV_ID_LEN]);
 
 #endif

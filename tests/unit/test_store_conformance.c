@@ -329,6 +329,28 @@ EACH(lists_what_is_due_across_kinds_and_vaults)
     cr_expect_eq(box->n_rows, 0);
 }
 
+EACH(finds_a_version_by_its_id_alone)
+{
+    for (uint32_t i = 1; i <= 3; i++) {
+        struct kv_mutation change = box_put(KV_KIND_KEY, "k", i, 0);
+        box_id(change.row.key.vault, i);
+        must_apply(box, change);
+    }
+    struct kv_mutation other = box_put(KV_KIND_SECRET, "k", 2, 0);
+    must_apply(box, other);
+    struct kv_list_query query = {
+        .what = KV_LIST_VERSION_ID, .kind = KV_KIND_KEY, .limit = 1};
+    box_id(query.after_version, 2);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 1);
+    cr_expect_eq(box->row[0].key.kind, KV_KIND_KEY);
+    cr_expect_arr_eq(box->row[0].key.version, query.after_version, KV_ID_LEN);
+    cr_expect_not(box->has_more);
+    box_id(query.after_version, 9);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_expect_eq(box->n_rows, 0);
+}
+
 EACH(answers_a_repeated_operation_without_doing_it_again)
 {
     uint8_t op_id[KV_ID_LEN];

@@ -190,6 +190,15 @@ static int list_due(struct kv_sqlite_conn *conn, struct kv_job *job)
     return take_rows(job, &query);
 }
 
+static int list_id(struct kv_sqlite_conn *conn, struct kv_job *job)
+{
+    struct kv_query query = kv_query_begin(conn, KV_SQL_LIST_ID);
+    kv_query_i64(&query, 1, job->query.kind);
+    kv_query_blob(&query, 2, job->query.after_version, KV_ID_LEN);
+    kv_query_i64(&query, 3, (int64_t)job->query.limit + 1);
+    return take_rows(job, &query);
+}
+
 static int run_list(struct kv_sqlite_conn *conn, struct kv_job *job)
 {
     int rc = KV_E_INTERNAL;
@@ -205,6 +214,9 @@ static int run_list(struct kv_sqlite_conn *conn, struct kv_job *job)
         break;
     case KV_LIST_DUE:
         rc = list_due(conn, job);
+        break;
+    case KV_LIST_VERSION_ID:
+        rc = list_id(conn, job);
         break;
     }
     if (rc == 0)

@@ -44,6 +44,7 @@ static const char *const steps[] = {
     " WHERE seq = 0 AND (flags & 8) = 0;"
     "CREATE INDEX obj_version ON obj (vault, kind, name, created_s, seq, version)"
     " WHERE seq > 0;"
+    "CREATE INDEX obj_id ON obj (kind, version) WHERE seq > 0;"
     "CREATE INDEX obj_due ON obj (next_at_s) WHERE next_at_s IS NOT NULL;"
     "CREATE TABLE op ("
     " op_id BLOB PRIMARY KEY CHECK (length(op_id) = 16),"

@@ -54,6 +54,9 @@ static const char *const text[KV_SQL_N] = {
                           " AND version = $4 AND seq > 0",
     [KV_SQL_LIST_DUE] = "SELECT " ROW " FROM obj o WHERE o.next_at_s <= $1"
                         " ORDER BY o.next_at_s, o.id LIMIT $2",
+    [KV_SQL_LIST_ID] = "SELECT " ROW " FROM obj o"
+                       " WHERE o.kind = $1 AND o.version = $2 AND o.seq > 0"
+                       " ORDER BY o.id LIMIT $3",
     [KV_SQL_TALLY_GET] = "SELECT n FROM tally WHERE what = 'rows'",
     [KV_SQL_COUNT] = "SELECT COUNT(*) FROM obj",
     [KV_SQL_OP_FIND] = "SELECT 1 FROM op WHERE op_id = $1 AND at_s >= $2",
