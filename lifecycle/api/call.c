@@ -128,8 +128,10 @@ void kv_call_reply(struct kv_call *call, int status, json_t *body)
 static void reply_error(struct kv_call *call, const struct kv_http_error *error,
                         const char *message, const struct kv_err *err)
 {
-    kv_log(call->task.service->log, error->status >= 500 ? KV_LOG_ERROR : KV_LOG_DEBUG,
-           "api.refused",
+    enum kv_log_level level = error->status == 500  ? KV_LOG_ERROR
+                              : error->status > 500 ? KV_LOG_WARN
+                                                    : KV_LOG_DEBUG;
+    kv_log(call->task.service->log, level, "api.refused",
            KV_S("operation", call->route != NULL ? call->route->operation : ""),
            KV_I("status", error->status), KV_S("code", error->code),
            KV_S("error", err != NULL ? err->id : ""),

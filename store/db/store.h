@@ -55,7 +55,7 @@ struct kv_row {
     uint8_t current[KV_ID_LEN]; /* heads only */
     int64_t created_s;          /* Unix seconds; also orders versions */
     int64_t updated_s;
-    int64_t nbf_s;     /* KV_TIME_NONE when absent, as the two below */
+    int64_t nbf_s; /* KV_TIME_NONE when absent, as the two below */
     int64_t exp_s;
     int64_t next_at_s; /* when the lifecycle must look at this row */
     const uint8_t *sealed;
@@ -73,11 +73,11 @@ struct kv_mutation {
 };
 
 enum kv_list_what {
-    KV_LIST_CURRENT,  /* current versions of one kind by name (heads without one: the
-                         head); deleted heads are left out */
-    KV_LIST_VERSIONS, /* versions of one name, oldest first; heads left out */
-    KV_LIST_ROWS,     /* version-zero rows of one kind by name */
-    KV_LIST_DUE,      /* any kind and vault with next_at_s <= due_s, earliest first */
+    KV_LIST_CURRENT,    /* current versions of one kind by name (heads without one: the
+                           head); deleted heads are left out */
+    KV_LIST_VERSIONS,   /* versions of one name, oldest first; heads left out */
+    KV_LIST_ROWS,       /* version-zero rows of one kind by name */
+    KV_LIST_DUE,        /* any kind and vault with next_at_s <= due_s, earliest first */
     KV_LIST_VERSION_ID, /* the row of one kind, in any vault and of any name, whose
                            version is after_version: ids are random, so one at most */
 };
@@ -86,11 +86,11 @@ struct kv_list_query {
     enum kv_list_what what;
     uint8_t vault[KV_ID_LEN];
     uint8_t kind;
-    char name[KV_NAME_MAX + 1];    /* VERSIONS */
+    char name[KV_NAME_MAX + 1];       /* VERSIONS */
     char after_name[KV_NAME_MAX + 1]; /* keyset page: names behind this one */
     uint8_t after_version[KV_ID_LEN]; /* VERSIONS: rows behind this one; zeros: start */
-    int64_t due_s;                 /* DUE */
-    size_t limit;                  /* 1 to KV_STORE_LIST_MAX */
+    int64_t due_s;                    /* DUE */
+    size_t limit;                     /* 1 to KV_STORE_LIST_MAX */
 };
 
 struct kv_store_stats {
@@ -105,7 +105,8 @@ struct kv_store_stats {
 typedef void (*kv_store_rows_cb)(void *arg, int rc, const struct kv_row *rows,
                                  size_t n_rows, bool has_more,
                                  const struct kv_err *err);
-/* KV_E_CONFLICT: some expectation failed, nothing changed, `failed_index` says which. */
+/* KV_E_CONFLICT: some expectation failed, nothing changed, `failed_index` says which.
+ */
 typedef void (*kv_store_apply_cb)(void *arg, int rc, size_t failed_index,
                                   const struct kv_err *err);
 typedef void (*kv_store_stats_cb)(void *arg, int rc, const struct kv_store_stats *stats,
@@ -124,7 +125,8 @@ struct kv_store_config {
     void *on_fatal_arg;
 };
 
-struct kv_store; /* first member is `const struct kv_store_ops *ops` in every back end */
+struct kv_store; /* first member is `const struct kv_store_ops *ops` in every back end
+                  */
 
 struct kv_store_ops {
     const char *name; /* "sqlite", "memory" */
@@ -135,8 +137,8 @@ struct kv_store_ops {
 
     /* Read one row: one row, or KV_E_NOT_FOUND (store.no-row). With a versioned kind
      * and version zero it reads the head. */
-    int (*get)(struct kv_store *store, const struct kv_row_key *key, kv_store_rows_cb cb,
-               void *arg);
+    int (*get)(struct kv_store *store, const struct kv_row_key *key,
+               kv_store_rows_cb cb, void *arg);
 
     /* Read the current version behind a head (KV_E_NOT_FOUND without head, when the
      * head has no current version, or is deleted). */
