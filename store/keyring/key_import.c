@@ -62,7 +62,7 @@ static int read_encrypted(struct kv_bytes der, struct kv_bytes password,
     if (rc != 0 && strcmp(inner.id, "key.import-bad-der") == 0)
         rc = kv_err_set(err, KV_E_INVALID, "key.import-bad-password",
                         "the password does not open the file, or it is damaged");
-    else if (rc != 0)
+    else if (rc != 0 && inner.code != 0)
         rc = kv_err_set(err, rc, inner.id, "%s", inner.message);
 out:
     X509_SIG_free(sig);
@@ -109,8 +109,9 @@ X509 *kv_key_read_cert(struct kv_bytes der)
     if (der.len == 0 || der.len > KV_CERT_DER_MAX)
         return NULL;
     X509 *cert = X509_new_ex(kv_keys_libctx(), NULL);
-    if (cert != NULL && d2i_X509(&cert, &at, (long)der.len) != NULL &&
-        at != der.data + der.len) {
+    /* d2i_X509 fails for unsound extensions, too, and then leaves `cert` filled. */
+    if (cert != NULL &&
+        (d2i_X509(&cert, &at, (long)der.len) == NULL || at != der.data + der.len)) {
         X509_free(cert);
         cert = NULL;
     }

@@ -16,6 +16,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/objects.h>
 #include <openssl/provider.h>
 #include <openssl/x509.h>
 
@@ -254,17 +255,43 @@ int kv_key_to_pkcs8(const struct kv_key *key, struct kv_buf *out)
     return at != NULL ? 0 : kv_buf_status(out);
 }
 
+/* libcrypto derives the public part of DSA and DH keys while it reads them, at a cost
+ * that the file chooses: types that are not served are refused unread. */
+static int check_algorithm(const PKCS8_PRIV_KEY_INFO *info, struct kv_err *err)
+{
+    char name[80] = "";
+    const ASN1_OBJECT *oid = NULL;
+    (void)PKCS8_pkey_get0(&oid, NULL, NULL, NULL, info); /* always 1 */
+    switch (OBJ_obj2nid(oid)) {
+    case NID_rsaEncryption:
+    case NID_X9_62_id_ecPublicKey:
+    case NID_ED25519:
+        return 0;
+    default:
+        (void)OBJ_obj2txt(name, sizeof(name), oid, 0); /* "" if it has no text */
+        return kv_err_set(err, KV_E_UNSUPPORTED, "key.import-unsupported",
+                          "keys of type %s are not served; expected RSA, EC or "
+                          "Ed25519",
+                          name);
+    }
+}
+
 int kv_key_from_pkcs8(struct kv_bytes der, struct kv_key **out, struct kv_err *err)
 {
+    int rc = 0;
     EVP_PKEY *pkey = NULL;
     const uint8_t *at = der.data;
     if (der.len > 0 && der.len <= PKCS8_MAX) {
         PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.len);
-        if (info != NULL && at == der.data + der.len)
+        bool is_whole = info != NULL && at == der.data + der.len;
+        rc = is_whole ? check_algorithm(info, err) : 0;
+        if (is_whole && rc == 0)
             pkey = EVP_PKCS82PKEY_ex(info, keys.libctx, NULL);
         PKCS8_PRIV_KEY_INFO_free(info);
     }
     ERR_clear_error();
+    if (rc != 0)
+        return rc;
     if (pkey == NULL)
         return kv_err_set(err, KV_E_INVALID, "key.import-bad-der",
                           "the PKCS#8 bytes hold no private key that can be read");

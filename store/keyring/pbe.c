@@ -16,6 +16,7 @@
 
 #define SCRYPT_MEMORY_MAX (32 * 1024 * 1024) /* 128 * N * r bytes */
 #define SCRYPT_PARALLEL_MAX 16
+#define SCRYPT_PER_ITERATION 2 /* blocks of 128 bytes that cost as much as one */
 
 static const int pkcs12_ciphers[] = {
     NID_pbe_WithSHA1And3_Key_TripleDES_CBC,
@@ -99,7 +100,8 @@ static int check_pbkdf2(struct kv_pbe *pbe, const X509_ALGOR *function,
 }
 
 /* RFC 7914 §2: N a power of two; memory is 128 * N * r, work that times p. */
-static int check_scrypt(const X509_ALGOR *function, struct kv_err *err)
+static int check_scrypt(struct kv_pbe *pbe, const X509_ALGOR *function,
+                        struct kv_err *err)
 {
     uint64_t n = 0;
     uint64_t r = 0;
@@ -117,6 +119,11 @@ static int check_scrypt(const X509_ALGOR *function, struct kv_err *err)
         r > SCRYPT_MEMORY_MAX / 128 / n || p == 0 || p > SCRYPT_PARALLEL_MAX)
         return kv_err_set(err, KV_E_INVALID, "key.import-work-factor",
                           "the file asks for scrypt beyond 32 MiB or 16 lanes");
+    uint64_t cost = n * r * p / SCRYPT_PER_ITERATION + 1;
+    if (cost > pbe->budget)
+        return kv_err_set(err, KV_E_INVALID, "key.import-work-factor",
+                          "the parts of the file together ask for too much scrypt");
+    pbe->budget -= cost;
     return 0;
 }
 
@@ -134,7 +141,7 @@ static int check_pbes2(struct kv_pbe *pbe, const X509_ALGOR *algorithm,
     else if (nid_of(param->keyfunc) == NID_id_pbkdf2)
         rc = check_pbkdf2(pbe, param->keyfunc, err);
     else if (nid_of(param->keyfunc) == NID_id_scrypt)
-        rc = check_scrypt(param->keyfunc, err);
+        rc = check_scrypt(pbe, param->keyfunc, err);
     else
         rc = unsupported(param->keyfunc, err);
     PBE2PARAM_free(param);
@@ -167,6 +174,9 @@ int kv_pbe_decrypt(struct kv_pbe *pbe, const X509_ALGOR *algorithm,
     else
         rc = kv_err_set(err, KV_E_INVALID, "key.import-bad-password",
                         "the password does not open the file, or it is damaged");
+    if (rc == KV_E_TOO_BIG)
+        rc = kv_err_set(err, rc, "key.import-too-big",
+                        "what the file holds encrypted is too big for a key");
     OPENSSL_clear_free(plain, plain_len > 0 ? (size_t)plain_len : 0);
     ERR_clear_error();
     return rc;

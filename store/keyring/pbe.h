@@ -2,7 +2,8 @@
  * Password-based decryption with a bounded cost (PKCS#12 appendix B, RFC 8018).
  *
  * A file names its own work factor, so it is read and judged before any work is
- * done: at most 10^6 iterations each and 4 * 10^6 per import, scrypt within 32 MiB.
+ * done: at most 10^6 iterations each and 4 * 10^6 per import, scrypt within 32 MiB
+ * (each 256 bytes that it fills count as an iteration).
  * Private to this folder: keys in PKCS#8 and PFX come through here.
  */
 #ifndef KV_STORE_KEYRING_PBE_H

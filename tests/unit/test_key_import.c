@@ -1,11 +1,13 @@
 /* Import of DER, PEM and JWK fields: every form that is served, and each way in
  * which material can be wrong, with its own id. */
 #include <string.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "store/keyring/key_internal.h"
 #include "tests/support/fixture.h"
@@ -350,5 +352,57 @@ Test(key_import, request_must_fit_the_material)
         cr_expect_lt(kv_key_import(&request, &key, NULL, &err), 0);
         cr_expect_str_eq(err.id, "key.import-wrong-type", "row %zu", i);
     }
+    kv_buf_free(&file);
+}
+
+/* PKCS#8 of a DSA key whose numbers have `len` bytes: to read it would cost an
+ * exponentiation of that size. */
+static struct kv_buf dsa_pkcs8(size_t len)
+{
+    static const uint8_t head[] = {0x02, 0x82};
+    static const uint8_t q_and_g[] = {0x02, 1, 3, 0x02, 1, 3};
+    struct kv_buf number;
+    struct kv_buf out;
+    uint8_t *params = OPENSSL_malloc(len + 100);
+    uint8_t *secret = OPENSSL_malloc(len + 100);
+    uint8_t *at = params;
+    kv_buf_init(&number, len + 4);
+    kv_buf_init(&out, 3 * len);
+    cr_assert_eq(kv_buf_append(&number, head, 2), 0);
+    cr_assert_eq(kv_buf_append(
+                     &number, (const uint8_t[2]){(uint8_t)(len >> 8), (uint8_t)len}, 2),
+                 0);
+    memset(kv_buf_extend(&number, len), 0x7f, len);
+    ASN1_put_object(&at, 1, (int)(number.len + sizeof(q_and_g)), V_ASN1_SEQUENCE, 0);
+    memcpy(at, number.data, number.len);
+    memcpy(at + number.len, q_and_g, sizeof(q_and_g));
+    at += number.len + sizeof(q_and_g);
+    memcpy(secret, number.data, number.len);
+    ASN1_STRING *sequence = ASN1_STRING_new();
+    PKCS8_PRIV_KEY_INFO *info = PKCS8_PRIV_KEY_INFO_new();
+    cr_assert_eq(ASN1_STRING_set(sequence, params, (int)(at - params)), 1);
+    cr_assert_eq(PKCS8_pkey_set0(info, OBJ_nid2obj(NID_dsa), 0, V_ASN1_SEQUENCE,
+                                 sequence, secret, (int)number.len),
+                 1);
+    uint8_t *to = kv_buf_extend(&out, (size_t)i2d_PKCS8_PRIV_KEY_INFO(info, NULL));
+    (void)i2d_PKCS8_PRIV_KEY_INFO(info, &to);
+    PKCS8_PRIV_KEY_INFO_free(info);
+    OPENSSL_free(params);
+    kv_buf_free(&number);
+    return out;
+}
+
+Test(key_import, reads_no_key_of_a_foreign_type)
+{
+    struct kv_buf file = dsa_pkcs8(3800);
+    struct kv_key *key = NULL;
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_role_key_new request = {.import = KV_IMPORT_DER,
+                                      .material = fixture_bytes(&file)};
+    clock_t begin = clock();
+    cr_expect_eq(kv_key_import(&request, &key, NULL, &err), KV_E_UNSUPPORTED);
+    double spent_s = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    cr_expect_str_eq(err.id, "key.import-unsupported", "%s", err.message);
+    cr_expect_lt(spent_s, 0.5, "%.1f s", spent_s);
     kv_buf_free(&file);
 }

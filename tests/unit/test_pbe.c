@@ -1,7 +1,10 @@
 /* The budget of password-based work. */
-#include <criterion/criterion.h>
+#include <string.h>
 
-#include "store/keyring/keys.h"
+#include <criterion/criterion.h>
+#include <openssl/x509.h>
+
+#include "store/keyring/key_internal.h"
 #include "store/keyring/pbe.h"
 
 static void setup(void)
@@ -48,4 +51,41 @@ Test(pbe, the_sum_has_a_ceiling_too)
     for (int i = 0; i < 4; i++)
         cr_expect_eq(spend(&pbe, KV_PBE_ITERATIONS_MAX, NULL), 0);
     cr_expect_eq(spend(&pbe, 1, NULL), KV_E_INVALID);
+}
+
+/* PBES2 with scrypt and AES-256-CBC over one block: costs what `n` and `p` say. */
+static X509_ALGOR *scrypt_algorithm(uint64_t n, uint64_t p)
+{
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(kv_keys_libctx(), "AES-256-CBC", NULL);
+    static const uint8_t salt[8];
+    static uint8_t iv[16];
+    X509_ALGOR *algorithm =
+        PKCS5_pbe2_set_scrypt(cipher, salt, sizeof(salt), iv, n, 8, p);
+    EVP_CIPHER_free(cipher);
+    cr_assert_not_null(algorithm);
+    return algorithm;
+}
+
+Test(pbe, scrypt_spends_the_same_budget)
+{
+    static const uint8_t password[] = "secret";
+    X509_ALGOR *algorithm = scrypt_algorithm(1 << 14, 16);
+    ASN1_OCTET_STRING *in = ASN1_OCTET_STRING_new();
+    struct kv_buf plain;
+    kv_buf_init_secret(&plain, 1000);
+    cr_assert_eq(ASN1_OCTET_STRING_set(in, (const uint8_t[16]){0}, 16), 1);
+    struct kv_pbe pbe = {.password = {password, 6}, .budget = KV_PBE_BUDGET};
+    int n_paid = 0;
+    struct kv_err err = KV_ERR_INIT;
+    for (int i = 0; i < 8 && strcmp(err.id, "key.import-work-factor") != 0; i++) {
+        err = KV_ERR_INIT;
+        n_paid++;
+        cr_expect_lt(kv_pbe_decrypt(&pbe, algorithm, in, &plain, &err),
+                     0); /* garbage */
+    }
+    cr_expect_str_eq(err.id, "key.import-work-factor");
+    cr_expect_leq(n_paid, 4, "%d", n_paid);
+    kv_buf_free(&plain);
+    ASN1_OCTET_STRING_free(in);
+    X509_ALGOR_free(algorithm);
 }
