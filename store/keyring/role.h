@@ -245,6 +245,7 @@ void kv_role_use_read(struct kv_wire *wire, struct kv_role_use *msg);
 void kv_ident_put(struct kv_buf *out, const struct kv_ident *ident);
 void kv_ident_read(struct kv_wire *wire, struct kv_ident *ident);
 void kv_key_attrs_put(struct kv_buf *out, const struct kv_key_attrs *attrs);
+void kv_key_info_put(struct kv_buf *out, const struct kv_key_info *info);
 void kv_key_attrs_read(struct kv_wire *wire, struct kv_key_attrs *attrs);
 
 #endif

@@ -31,7 +31,7 @@ void kv_key_attrs_read(struct kv_wire *wire, struct kv_key_attrs *attrs)
     attrs->app = kv_wire_bytes(wire, KV_APP_MAX);
 }
 
-static void info_put(struct kv_buf *out, const struct kv_key_info *info)
+void kv_key_info_put(struct kv_buf *out, const struct kv_key_info *info)
 {
     kv_wire_put_u8(out, info->kty);
     kv_wire_put_u8(out, info->curve);
@@ -54,7 +54,7 @@ void kv_role_infos_put(struct kv_buf *out, const struct kv_role_infos *msg)
     for (uint16_t i = 0; i < msg->n; i++) {
         kv_wire_put_u32(out, (uint32_t)msg->row[i].status);
         if (msg->row[i].status == 0)
-            info_put(out, &msg->row[i].info);
+            kv_key_info_put(out, &msg->row[i].info);
     }
 }
 
@@ -103,7 +103,7 @@ int kv_role_key_new_get(struct kv_bytes payload, struct kv_role_key_new *msg)
 void kv_role_key_made_put(struct kv_buf *out, const struct kv_role_key_made *msg)
 {
     kv_codec_bytes_put(out, msg->row);
-    info_put(out, &msg->info);
+    kv_key_info_put(out, &msg->info);
     kv_codec_certs_put(out, msg->n_certs, msg->cert);
 }
 

@@ -1,0 +1,35 @@
+/*
+ * From a directory to an open seal: initialise when asked, lock, read slots, open the
+ * root key with the keyfile. Main thread, before any other thread and the sandbox.
+ */
+#ifndef KV_STORE_KEYRING_BOOT_H
+#define KV_STORE_KEYRING_BOOT_H
+
+#include "store/core/log.h"
+#include "store/keyring/seal.h"
+
+#define KV_KEYRING_DIR "keyring" /* below the state directory, mode 0700 */
+#define KV_LOCK_FILE "lock"
+
+struct kv_boot_config {
+    const char *state_dir;
+    bool may_init;            /* make a new installation when there is none */
+    const char *recovery_out; /* where its recovery key goes; needed to make one */
+    const struct kv_rand *rand;
+    struct kv_log *log;
+};
+
+struct kv_boot {
+    int dir_fd;
+    int lock_fd; /* held until the process ends: one keyring per directory */
+    bool is_new; /* the installation was made just now */
+    struct kv_seal *seal;
+};
+
+/* Open the installation. Errors: slot.*, keyfile.*, boot.*; kv_boot_close accepts what
+ * a failed call left. */
+int kv_boot_open(struct kv_boot *boot, const struct kv_boot_config *config,
+                 struct kv_err *err) KV_MUST_CHECK;
+void kv_boot_close(struct kv_boot *boot);
+
+#endif

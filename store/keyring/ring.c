@@ -1,0 +1,195 @@
+/*
+ * Birth and death of the state, vault keys, and sealing under them. A vault key is
+ * never dropped while the process lives, so a pointer to it stays good after the lock
+ * is released.
+ */
+#include "store/keyring/ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/keyring/ring_internal.h"
+
+#define TERM_KEY_LEN (KV_ID_LEN + 4)
+
+void kv_ring_lock(struct kv_ring *ring)
+{
+    const int rc = pthread_mutex_lock(&ring->lock);
+    KV_ASSERT(rc == 0);
+}
+
+void kv_ring_unlock(struct kv_ring *ring)
+{
+    const int rc = pthread_mutex_unlock(&ring->lock);
+    KV_ASSERT(rc == 0);
+}
+
+static int take_memory(struct kv_ring *ring)
+{
+    uint64_t seed = 0;
+    const int rc = kv_rand_fill(kv_rand_system(), &seed, sizeof(seed));
+    if (rc != 0)
+        return rc;
+    ring->terms = kv_table_new(KV_RING_TERMS_MAX, TERM_KEY_LEN, seed);
+    ring->live = kv_table_new(KV_RING_LIVE_MAX, KV_ID_LEN, seed);
+    ring->grants = kv_table_new(KV_RING_GRANTS_MAX, 4 + KV_ID_LEN, seed);
+    ring->beats = kv_table_new(KV_RING_VAULTS_MAX, KV_ID_LEN, seed);
+    ring->vault_keys = calloc(KV_RING_TERMS_MAX, sizeof(*ring->vault_keys));
+    ring->live_rows = calloc(KV_RING_LIVE_MAX, sizeof(*ring->live_rows));
+    ring->grant_rows = calloc(KV_RING_GRANTS_MAX, sizeof(*ring->grant_rows));
+    ring->beat_rows = calloc(KV_RING_VAULTS_MAX, sizeof(*ring->beat_rows));
+    const bool has_tables = ring->terms != NULL && ring->live != NULL &&
+                            ring->grants != NULL && ring->beats != NULL;
+    const bool has_rows = ring->vault_keys != NULL && ring->live_rows != NULL &&
+                          ring->grant_rows != NULL && ring->beat_rows != NULL;
+    return has_tables && has_rows ? 0 : KV_E_NOMEM;
+}
+
+int kv_ring_new(struct kv_ring **out, const struct kv_seal *seal,
+                const struct kv_clock *clock)
+{
+    struct kv_ring *ring = calloc(1, sizeof(*ring));
+    if (ring == NULL)
+        return KV_E_NOMEM;
+    ring->seal = seal;
+    ring->clock = clock;
+    KV_ASSERT(pthread_mutex_init(&ring->lock, NULL) == 0);
+    const int rc = take_memory(ring);
+    if (rc == 0)
+        *out = ring;
+    else
+        kv_ring_free(ring);
+    return rc;
+}
+
+void kv_ring_free(struct kv_ring *ring)
+{
+    if (ring == NULL)
+        return;
+    for (size_t i = 0; ring->vault_keys != NULL && i < KV_RING_TERMS_MAX; i++)
+        kv_secret_free(&ring->vault_keys[i]);
+    for (size_t i = 0; ring->live_rows != NULL && i < KV_RING_LIVE_MAX; i++)
+        kv_live_release(&ring->live_rows[i].live);
+    kv_table_free(ring->terms);
+    kv_table_free(ring->live);
+    kv_table_free(ring->grants);
+    kv_table_free(ring->beats);
+    free(ring->vault_keys);
+    free(ring->live_rows);
+    free(ring->grant_rows);
+    free(ring->beat_rows);
+    (void)pthread_mutex_destroy(&ring->lock); /* nobody holds it any more */
+    free(ring);
+}
+
+const uint8_t *kv_ring_installation(const struct kv_ring *ring)
+{
+    return kv_seal_installation(ring->seal);
+}
+
+int64_t kv_ring_now_s(const struct kv_ring *ring)
+{
+    return kv_now_s(ring->clock);
+}
+
+void kv_ring_set_service(struct kv_ring *ring, bool is_there)
+{
+    atomic_store(&ring->has_service, is_there);
+}
+
+bool kv_ring_has_service(const struct kv_ring *ring)
+{
+    return atomic_load(&ring->has_service);
+}
+
+static void term_key(uint8_t key[TERM_KEY_LEN], const uint8_t *vault, uint32_t term)
+{
+    memcpy(key, vault, KV_ID_LEN);
+    memcpy(key + KV_ID_LEN, &term, sizeof(term));
+}
+
+static const struct kv_secret *find_vault_key(struct kv_ring *ring,
+                                              const uint8_t *vault, uint32_t term)
+{
+    uint8_t key[TERM_KEY_LEN];
+    term_key(key, vault, term);
+    kv_ring_lock(ring);
+    const uint32_t at = kv_table_find(ring->terms, key);
+    kv_ring_unlock(ring);
+    return at != KV_TABLE_NONE ? &ring->vault_keys[at] : NULL;
+}
+
+/* Take over `vault_key`. A key that stands there already must be the same one. */
+static int keep_vault_key(struct kv_ring *ring, const uint8_t *vault, uint32_t term,
+                          struct kv_secret *vault_key, struct kv_err *err)
+{
+    int rc = 0;
+    bool is_new = false;
+    uint8_t key[TERM_KEY_LEN];
+    term_key(key, vault, term);
+    kv_ring_lock(ring);
+    uint32_t at = kv_table_find(ring->terms, key);
+    if (at != KV_TABLE_NONE) {
+        if (!kv_equal_ct(ring->vault_keys[at].data, vault_key->data, vault_key->len))
+            rc = kv_err_set(err, KV_E_EXISTS, "seal.vault-key-exists",
+                            "this vault has another key of term %u", term);
+    } else if (kv_table_count(ring->terms) == KV_RING_TERMS_MAX) {
+        rc = kv_err_set(err, KV_E_FULL, "seal.too-many-vault-keys",
+                        "at most %d vault keys can be open", KV_RING_TERMS_MAX);
+    } else {
+        at = kv_table_put(ring->terms, key, NULL, NULL, &is_new);
+        ring->vault_keys[at] = *vault_key;
+        *vault_key = (struct kv_secret){0};
+    }
+    kv_ring_unlock(ring);
+    kv_secret_free(vault_key);
+    return rc;
+}
+
+int kv_ring_vault_key_new(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN],
+                          uint32_t term, struct kv_buf *wrapped, struct kv_err *err)
+{
+    struct kv_secret fresh = {0};
+    if (find_vault_key(ring, vault, term) != NULL)
+        return kv_err_set(err, KV_E_EXISTS, "seal.vault-key-exists",
+                          "this vault has a key of term %u already", term);
+    const int rc = kv_seal_vault_key_new(ring->seal, vault, term, &fresh, wrapped);
+    if (rc != 0)
+        return rc;
+    return keep_vault_key(ring, vault, term, &fresh, err);
+}
+
+int kv_ring_vault_key_open(struct kv_ring *ring, const struct kv_role_vault_key *msg,
+                           struct kv_err *err)
+{
+    struct kv_secret opened = {0};
+    const int rc = kv_seal_vault_key_open(ring->seal, msg, &opened, err);
+    if (rc != 0)
+        return rc;
+    return keep_vault_key(ring, msg->vault, msg->term, &opened, err);
+}
+
+static int no_vault_key(const struct kv_ident *ident, struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_SEALED, "seal.no-vault-key",
+                      "the vault key of term %u that '%s' needs is not open",
+                      ident->term, ident->name);
+}
+
+int kv_ring_seal(struct kv_ring *ring, const struct kv_ident *ident,
+                 struct kv_bytes body, struct kv_buf *out, struct kv_err *err)
+{
+    const struct kv_secret *key = find_vault_key(ring, ident->vault, ident->term);
+    if (key == NULL)
+        return no_vault_key(ident, err);
+    return kv_seal_row(ring->seal, key, ident, body, out);
+}
+
+int kv_ring_unseal(struct kv_ring *ring, const struct kv_ident *ident,
+                   struct kv_bytes row, struct kv_buf *out, struct kv_err *err)
+{
+    const struct kv_secret *key = find_vault_key(ring, ident->vault, ident->term);
+    if (key == NULL)
+        return no_vault_key(ident, err);
+    return kv_seal_row_open(ring->seal, key, ident, row, out, err);
+}

@@ -1,0 +1,33 @@
+/*
+ * May this key do this now? Pure functions over what is inside the sealed body, what
+ * was granted, and the time. Outside nbf..exp a key still decrypts, unwraps and
+ * verifies; it no longer signs, encrypts, wraps or agrees. A TLS handshake by RSA key
+ * exchange counts as signing.
+ */
+#ifndef KV_STORE_KEYRING_RULES_H
+#define KV_STORE_KEYRING_RULES_H
+
+#include "store/keyring/role.h"
+
+/* Check one use. `granted` are the caller's operations (all bits when the caller is
+ * the service), `any_of` the operation bits of which one must be granted and in the
+ * key's key_ops. Returns 0, KV_E_STATE (key.disabled, key.not-yet-valid, key.expired)
+ * or KV_E_DENIED (key.op-not-permitted, grant.denied). */
+int kv_rules_check(const struct kv_key_attrs *attrs, uint32_t granted, uint32_t any_of,
+                   int64_t now_s, struct kv_err *err) KV_MUST_CHECK;
+
+/* Check RSA key exchange of TLS: the key must be able to decrypt or unwrap, the
+ * caller needs that right or KV_OP_TLS_UNPAD. */
+int kv_rules_check_tls(const struct kv_key_attrs *attrs, uint32_t granted,
+                       int64_t now_s, struct kv_err *err) KV_MUST_CHECK;
+
+/* The operations that kv_rules_check would let through now. */
+uint32_t kv_rules_ops_now(const struct kv_key_attrs *attrs, uint32_t granted,
+                          int64_t now_s);
+
+/* Check the step from old to new attributes of one key: exportable never rises, a key
+ * keeps what it was made as. KV_E_DENIED (key.exportable). */
+int kv_rules_update(const struct kv_key_attrs *old_attrs,
+                    const struct kv_key_attrs *attrs, struct kv_err *err) KV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,259 @@
+/*
+ * Vault keys and rows.
+ *
+ *   row  ver u8 = 1 | alg u8 = 1 | term u32 | nonce 12 | ciphertext | tag 16
+ *   AAD  "keyvault row 1" | installation 16 | identity as kv_ident_put writes it
+ *
+ *   wrapped vault key  WRAP-PAD(key 32 | vault 16 | term u32) under the wrap key
+ *
+ * The wrap key is bound to the installation by HKDF's info, so that blobs of another
+ * installation never open even under the same root key.
+ */
+#include "store/keyring/seal.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROW_VERSION 1
+#define ROW_ALG_AES_256_GCM 1
+#define NONCE_LEN 12
+#define AAD_MAX 512
+
+static const char wrap_label[] = "keyvault wrap 1";
+static const char row_label[] = "keyvault row 1";
+
+struct kv_seal {
+    uint8_t installation[KV_ID_LEN];
+    struct kv_secret wrap_key;
+    EVP_CIPHER *gcm;
+    const struct kv_rand *rand;
+};
+
+int kv_seal_new(struct kv_seal **out, const uint8_t installation[KV_ID_LEN],
+                const struct kv_secret *root, const struct kv_rand *rand)
+{
+    KV_ASSERT(root->len == KV_ROOT_LEN);
+    int rc = KV_E_NOMEM;
+    uint8_t info[sizeof(wrap_label) - 1 + KV_ID_LEN];
+    struct kv_seal *seal = calloc(1, sizeof(*seal));
+    if (seal == NULL)
+        goto out;
+    memcpy(seal->installation, installation, KV_ID_LEN);
+    seal->rand = rand;
+    KV_TRY(kv_secret_init(&seal->wrap_key, 32));
+    memcpy(info, wrap_label, sizeof(wrap_label) - 1);
+    memcpy(info + sizeof(wrap_label) - 1, installation, KV_ID_LEN);
+    KV_TRY(kv_hkdf((struct kv_bytes){root->data, root->len}, (struct kv_bytes){NULL, 0},
+                   (struct kv_bytes){info, sizeof(info)}, seal->wrap_key.data, 32));
+    seal->gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", "provider=default");
+    rc = seal->gcm != NULL ? 0 : KV_E_CRYPTO;
+out:
+    if (rc == 0)
+        *out = seal;
+    else
+        kv_seal_free(seal);
+    return rc;
+}
+
+void kv_seal_free(struct kv_seal *seal)
+{
+    if (seal == NULL)
+        return;
+    kv_secret_free(&seal->wrap_key);
+    EVP_CIPHER_free(seal->gcm);
+    free(seal);
+}
+
+const uint8_t *kv_seal_installation(const struct kv_seal *seal)
+{
+    return seal->installation;
+}
+
+int kv_seal_vault_key_new(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],
+                          uint32_t term, struct kv_secret *vault_key,
+                          struct kv_buf *wrapped)
+{
+    int rc = 0;
+    struct kv_secret key = {0};
+    struct kv_buf plain;
+    kv_buf_init_secret(&plain, 64);
+    KV_TRY(kv_secret_init(&key, KV_VAULT_KEY_LEN));
+    KV_TRY(kv_rand_fill(seal->rand, key.data, key.len));
+    kv_wire_put_raw(&plain, key.data, key.len);
+    kv_wire_put_raw(&plain, vault, KV_ID_LEN);
+    kv_wire_put_u32(&plain, term);
+    KV_TRY(kv_buf_status(&plain));
+    KV_TRY(kv_key_wrap(seal->wrap_key.data, (struct kv_bytes){plain.data, plain.len},
+                       wrapped));
+    *vault_key = key;
+    key = (struct kv_secret){0};
+out:
+    kv_buf_free(&plain);
+    kv_secret_free(&key);
+    return rc;
+}
+
+int kv_seal_vault_key_open(const struct kv_seal *seal,
+                           const struct kv_role_vault_key *msg,
+                           struct kv_secret *vault_key, struct kv_err *err)
+{
+    int rc = 0;
+    struct kv_secret key = {0};
+    uint8_t vault[KV_ID_LEN];
+    struct kv_wire wire;
+    struct kv_buf plain;
+    kv_buf_init_secret(&plain, 256);
+    KV_TRY(kv_secret_init(&key, KV_VAULT_KEY_LEN));
+    rc = kv_key_unwrap(seal->wrap_key.data, msg->wrapped, &plain);
+    if (rc == 0) {
+        kv_wire_init(&wire, plain.data, plain.len);
+        kv_wire_raw(&wire, key.data, key.len);
+        kv_wire_raw(&wire, vault, KV_ID_LEN);
+        const uint32_t term = kv_wire_u32(&wire);
+        if (kv_wire_end(&wire) != 0 || term != msg->term ||
+            memcmp(vault, msg->vault, KV_ID_LEN) != 0)
+            rc = KV_E_INTEGRITY;
+    }
+    if (rc == KV_E_INTEGRITY)
+        (void)kv_err_set(err, rc, "seal.vault-key-damaged",
+                         "a vault key does not open under this root key");
+    KV_TRY(rc);
+    *vault_key = key;
+    key = (struct kv_secret){0};
+out:
+    kv_buf_free(&plain);
+    kv_secret_free(&key);
+    return rc;
+}
+
+/* Start a GCM context with everything but the body: key, nonce and identity. */
+static int gcm_begin(const struct kv_seal *seal, const struct kv_secret *vault_key,
+                     const struct kv_ident *ident, const uint8_t *nonce,
+                     EVP_CIPHER_CTX *ctx)
+{
+    KV_ASSERT(vault_key->len == KV_VAULT_KEY_LEN);
+    int rc = 0;
+    int len = 0;
+    struct kv_buf aad;
+    kv_buf_init(&aad, AAD_MAX);
+    kv_wire_put_raw(&aad, row_label, sizeof(row_label) - 1);
+    kv_wire_put_raw(&aad, seal->installation, KV_ID_LEN);
+    kv_ident_put(&aad, ident);
+    KV_TRY(kv_buf_status(&aad));
+    if (EVP_CipherInit_ex2(ctx, NULL, vault_key->data, nonce, -1, NULL) != 1 ||
+        EVP_CipherUpdate(ctx, NULL, &len, aad.data, (int)aad.len) != 1)
+        rc = KV_E_CRYPTO;
+out:
+    kv_buf_free(&aad);
+    return rc;
+}
+
+static int seal_into(const struct kv_seal *seal, const struct kv_secret *vault_key,
+                     const struct kv_ident *ident, struct kv_bytes body, uint8_t *row)
+{
+    int rc = KV_E_CRYPTO;
+    int len = 0;
+    int tail = 0;
+    uint8_t *nonce = row + KV_ROW_HEADER_LEN - NONCE_LEN;
+    uint8_t *at = row + KV_ROW_HEADER_LEN;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    row[0] = ROW_VERSION;
+    row[1] = ROW_ALG_AES_256_GCM;
+    for (unsigned i = 0; i < 4; i++)
+        row[2 + i] = (uint8_t)(ident->term >> (8 * i));
+    if (ctx == NULL || EVP_EncryptInit_ex2(ctx, seal->gcm, NULL, NULL, NULL) != 1)
+        goto out;
+    KV_TRY(kv_rand_fill(seal->rand, nonce, NONCE_LEN));
+    KV_TRY(gcm_begin(seal, vault_key, ident, nonce, ctx));
+    rc = KV_E_CRYPTO;
+    if (body.len > 0 && EVP_EncryptUpdate(ctx, at, &len, body.data, (int)body.len) != 1)
+        goto out;
+    if (EVP_EncryptFinal_ex(ctx, at + len, &tail) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, KV_ROW_TAG_LEN,
+                            at + body.len) == 1)
+        rc = 0;
+out:
+    EVP_CIPHER_CTX_free(ctx);
+    return rc;
+}
+
+int kv_seal_row(const struct kv_seal *seal, const struct kv_secret *vault_key,
+                const struct kv_ident *ident, struct kv_bytes body, struct kv_buf *out)
+{
+    if (body.len > KV_BODY_MAX)
+        return KV_E_TOO_BIG;
+    const size_t start = out->len;
+    uint8_t *row = kv_buf_extend(out, KV_ROW_HEADER_LEN + body.len + KV_ROW_TAG_LEN);
+    if (row == NULL)
+        return kv_buf_status(out);
+    const int rc = seal_into(seal, vault_key, ident, body, row);
+    if (rc != 0)
+        kv_buf_truncate(out, start);
+    return rc;
+}
+
+static bool row_header_fits(const struct kv_ident *ident, struct kv_bytes row)
+{
+    if (row.len < KV_ROW_HEADER_LEN + KV_ROW_TAG_LEN || row.len > KV_ROW_MAX)
+        return false;
+    uint32_t term = 0;
+    for (unsigned i = 0; i < 4; i++)
+        term |= (uint32_t)row.data[2 + i] << (8 * i);
+    return row.data[0] == ROW_VERSION && row.data[1] == ROW_ALG_AES_256_GCM &&
+           term == ident->term;
+}
+
+static int open_into(const struct kv_seal *seal, const struct kv_secret *vault_key,
+                     const struct kv_ident *ident, struct kv_bytes row, uint8_t *body)
+{
+    int rc = KV_E_CRYPTO;
+    int len = 0;
+    int tail = 0;
+    const size_t body_len = row.len - KV_ROW_HEADER_LEN - KV_ROW_TAG_LEN;
+    const uint8_t *at = row.data + KV_ROW_HEADER_LEN;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    if (ctx == NULL || EVP_DecryptInit_ex2(ctx, seal->gcm, NULL, NULL, NULL) != 1)
+        goto out;
+    KV_TRY(gcm_begin(seal, vault_key, ident, at - NONCE_LEN, ctx));
+    rc = KV_E_INTEGRITY;
+    if (body_len > 0 && EVP_DecryptUpdate(ctx, body, &len, at, (int)body_len) != 1)
+        goto out;
+    if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, KV_ROW_TAG_LEN,
+                            (void *)(at + body_len)) == 1 &&
+        EVP_DecryptFinal_ex(ctx, body + len, &tail) == 1)
+        rc = 0;
+out:
+    EVP_CIPHER_CTX_free(ctx);
+    return rc;
+}
+
+int kv_seal_row_open(const struct kv_seal *seal, const struct kv_secret *vault_key,
+                     const struct kv_ident *ident, struct kv_bytes row,
+                     struct kv_buf *out, struct kv_err *err)
+{
+    int rc = KV_E_INTEGRITY;
+    const size_t start = out->len;
+    uint8_t spare[1];
+    uint8_t *body = spare;
+    size_t body_len = 0;
+    if (!row_header_fits(ident, row))
+        goto out;
+    body_len = row.len - KV_ROW_HEADER_LEN - KV_ROW_TAG_LEN;
+    if (body_len > 0)
+        body = kv_buf_extend(out, body_len);
+    if (body == NULL) {
+        rc = kv_buf_status(out);
+        goto out;
+    }
+    rc = open_into(seal, vault_key, ident, row, body);
+    if (rc != 0) {
+        kv_wipe(body, body_len);
+        kv_buf_truncate(out, start);
+    }
+out:
+    if (rc == KV_E_INTEGRITY)
+        (void)kv_err_set(err, rc, "seal.row-damaged",
+                         "the sealed row of '%s' does not authenticate", ident->name);
+    return rc;
+}
