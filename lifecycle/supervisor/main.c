@@ -37,7 +37,10 @@ static void print_error(const struct kv_err *err)
 
 static int usage_error(const char *message)
 {
-    (void)fprintf(stderr, "keyvaultd: supervisor.usage: %s\n%s", message, usage_text);
+    struct kv_err err = KV_ERR_INIT;
+    (void)kv_err_set(&err, KV_E_INVALID, "supervisor.usage", "%s", message);
+    print_error(&err);
+    (void)fputs(usage_text, stderr);
     return 2;
 }
 
@@ -53,6 +56,7 @@ static int read_options(int argc, char **argv, struct kv_setup *setup, bool *is_
         {0},
     };
     int c = 0;
+    opterr = 0; /* the message below is enough */
     while ((c = getopt_long(argc, argv, "th", options, NULL)) != -1) {
         switch (c) {
         case OPT_DEV:
