@@ -15,6 +15,7 @@
 #include "store/db/job.h"
 
 #define OP_KEEP_S 86400
+#define SLOT sizeof(void *) /* one place in an array of entries */
 
 struct entry {
     char folded[KV_NAME_MAX + 1];
@@ -106,7 +107,7 @@ static void remove_entry(struct memory *memory, const struct entry *entry)
     KV_ASSERT(at < memory->n_entries && memory->entry[at] == entry);
     memory->n_entries--;
     memmove(&memory->entry[at], &memory->entry[at + 1],
-            (memory->n_entries - at) * sizeof(memory->entry[0]));
+            (memory->n_entries - at) * SLOT);
 }
 
 static int reserve(struct memory *memory, size_t n_more)
@@ -115,7 +116,7 @@ static int reserve(struct memory *memory, size_t n_more)
     if (need <= memory->cap_entries)
         return 0;
     size_t cap = need * 2;
-    struct entry **entry = realloc(memory->entry, cap * sizeof(struct entry *));
+    struct entry **entry = realloc(memory->entry, cap * SLOT);
     if (entry == NULL)
         return KV_E_NOMEM;
     memory->entry = entry;
@@ -128,7 +129,7 @@ static void insert_entry(struct memory *memory, struct entry *entry)
 {
     size_t at = lower_bound(memory, &entry->row.key, entry->folded);
     memmove(&memory->entry[at + 1], &memory->entry[at],
-            (memory->n_entries - at) * sizeof(memory->entry[0]));
+            (memory->n_entries - at) * SLOT);
     memory->entry[at] = entry;
     memory->n_entries++;
 }
@@ -254,7 +255,7 @@ static int op_reserve(struct memory *memory)
 
 static int batch_apply(struct memory *memory, struct kv_job *job)
 {
-    struct undo undo[KV_STORE_BATCH_MAX];
+    struct undo undo[KV_STORE_BATCH_MAX] = {{NULL, NULL}};
     size_t n_done = 0;
     int rc = 0;
     if (op_is_known(memory, job->op_id))
@@ -357,13 +358,27 @@ static int by_creation(const void *a, const void *b)
     return memcmp(left->row.key.version, right->row.key.version, KV_ID_LEN);
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct entry *left = *(const struct entry *const *)a;
+    const struct entry *right = *(const struct entry *const *)b;
+    return left->id < right->id ? -1 : left->id > right->id;
+}
+
 static int by_due(const void *a, const void *b)
 {
     const struct entry *left = *(const struct entry *const *)a;
     const struct entry *right = *(const struct entry *const *)b;
     if (left->row.next_at_s != right->row.next_at_s)
         return left->row.next_at_s < right->row.next_at_s ? -1 : 1;
-    return left->id < right->id ? -1 : left->id > right->id;
+    return by_id(a, b);
+}
+
+static int (*order_of(enum kv_list_what what))(const void *, const void *)
+{
+    if (what == KV_LIST_DUE)
+        return by_due;
+    return what == KV_LIST_VERSION_ID ? by_id : by_creation;
 }
 
 static bool is_wanted(const struct entry *entry, const struct kv_list_query *query)
@@ -378,34 +393,41 @@ static bool is_wanted(const struct entry *entry, const struct kv_list_query *que
            is_same_name(entry, query->vault, query->kind, query->name);
 }
 
+/* Where the page starts: behind the version that the last one ended with. */
+static int page_start(struct kv_job *job, const struct entry **found, size_t n,
+                      size_t *start)
+{
+    const uint8_t *after = job->query.after_version;
+    *start = 0;
+    if (job->query.what != KV_LIST_VERSIONS || kv_id_is_zero(after))
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(found[i]->row.key.version, after, KV_ID_LEN) == 0) {
+            *start = i + 1;
+            return 0;
+        }
+    }
+    return kv_job_not_found(job);
+}
+
 /* Lists whose order is not the array's: gather, sort, cut. */
 static int list_sorted(const struct memory *memory, struct kv_job *job)
 {
     const struct kv_list_query *query = &job->query;
-    bool is_due = query->what == KV_LIST_DUE;
-    const struct entry **found = calloc(memory->n_entries + 1, sizeof(*found));
-    size_t n = 0;
-    int rc = 0;
+    const struct entry **found = calloc(memory->n_entries + 1, SLOT);
     if (found == NULL)
-        KV_TRY(kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
-                          "no memory for a list"));
+        return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
+                          "no memory for a list");
+    size_t n = 0;
+    size_t start = 0;
     for (size_t i = 0; i < memory->n_entries; i++) {
         if (is_wanted(memory->entry[i], query))
             found[n++] = memory->entry[i];
     }
-    qsort(found, n, sizeof(*found), is_due ? by_due : by_creation);
-    size_t start = 0;
-    if (query->what == KV_LIST_VERSIONS && !kv_id_is_zero(query->after_version)) {
-        while (start < n && memcmp(found[start]->row.key.version, query->after_version,
-                                   KV_ID_LEN) != 0)
-            start++;
-        if (start == n)
-            KV_TRY(kv_job_not_found(job));
-        start++;
-    }
-    for (size_t i = start; i < n && job->n_rows <= query->limit; i++)
-        KV_TRY(kv_job_add_row(job, &found[i]->row));
-out:
+    qsort(found, n, SLOT, order_of(query->what));
+    int rc = page_start(job, found, n, &start);
+    for (size_t i = start; rc == 0 && i < n && job->n_rows <= query->limit; i++)
+        rc = kv_job_add_row(job, &found[i]->row);
     free(found);
     return rc;
 }

@@ -8,10 +8,10 @@ if python3 tests/crash/daemon_writes.py build $cycles; then
 else
   echo "not ok daemon_writes"
 fi
-if [ -x build/tests/store_crash ]; then
-  if build/tests/store_crash $cycles; then
-    echo "ok store_crash"
+for mode in kill power lying; do
+  if build/tests/crash/store_crash $mode $cycles; then
+    echo "ok store_crash $mode"
   else
-    echo "not ok store_crash"
+    echo "not ok store_crash $mode"
   fi
-fi
+done

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -465,13 +466,26 @@ Test(sqlite, stops_when_a_commit_is_in_doubt)
     box_fini(&box);
 }
 
-Test(sqlite, aborts_in_production, .signal = SIGABRT)
+Test(sqlite, aborts_in_production)
 {
     struct box box;
+    int status = 0;
     fault_vfs_install();
     box_init(&box, BOX_SQLITE);
-    fault_vfs_fail_sync(1, SQLITE_IOERR_FSYNC);
-    (void)put_secret(&box, "doubt", 1);
+    box_close(&box);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        if (uv_loop_fork(&box.loop) != 0 || box_reopen(&box) != 0)
+            _exit(1);
+        fault_vfs_fail_sync(1, SQLITE_IOERR_FSYNC);
+        (void)put_secret(&box, "doubt", 1);
+        _exit(2);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %d", status);
+    cr_expect_eq(box_reopen(&box), 0, "the lock ended with the process");
+    cr_expect_eq(put_secret(&box, "after", 1), 0);
     box_fini(&box);
 }
 

@@ -351,6 +351,29 @@ EACH(finds_a_version_by_its_id_alone)
     cr_expect_eq(box->n_rows, 0);
 }
 
+EACH(finds_a_version_by_its_id_in_any_vault)
+{
+    put_object(box, KV_KIND_KEY, "one", 21);
+    put_object(box, KV_KIND_SECRET, "other-kind", 21);
+    struct kv_mutation change = box_put(KV_KIND_KEY, "two", 22, 0);
+    box_id(change.row.key.vault, 9);
+    must_apply(box, change);
+    struct kv_list_query query = {
+        .what = KV_LIST_VERSION_ID, .kind = KV_KIND_KEY, .limit = 2};
+    cr_expect_eq(box_list(box, &query), KV_E_INVALID, "no id");
+    box_id(query.after_version, 21);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 1);
+    cr_expect_str_eq(box->row[0].key.name, "one");
+    box_id(query.after_version, 22);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 1);
+    cr_expect_str_eq(box->row[0].key.name, "two");
+    box_id(query.after_version, 23);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_expect_eq(box->n_rows, 0);
+}
+
 EACH(answers_a_repeated_operation_without_doing_it_again)
 {
     uint8_t op_id[KV_ID_LEN];

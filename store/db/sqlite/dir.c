@@ -132,29 +132,32 @@ static int sync_dir(const char *dir, struct kv_err *err)
     return rc;
 }
 
-int kv_sqlite_file_make(const char *dir, const char *path, struct kv_err *err)
+static int check_file(int fd, const char *path, struct kv_err *err)
 {
     struct stat info;
-    int rc = 0;
+    if (fstat(fd, &info) != 0)
+        return kv_err_errno(err, errno, "db.no-access", path);
+    if (!S_ISREG(info.st_mode))
+        return kv_err_set(err, KV_E_DENIED, "db.no-access", "%s is no regular file",
+                          path);
+    if (info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
+        (void)kv_err_set(err, KV_E_DENIED, "db.bad-mode",
+                         "%s has mode %04o and owner %u; it must be 0600 and ours",
+                         path, info.st_mode & 07777U, info.st_uid);
+        kv_err_hint(err, "chmod 0600 %s", path);
+        return KV_E_DENIED;
+    }
+    if (info.st_size == 0 && fsync(fd) != 0)
+        return kv_err_errno(err, errno, "db.io", path);
+    return 0;
+}
+
+int kv_sqlite_file_make(const char *dir, const char *path, struct kv_err *err)
+{
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return kv_err_errno(err, errno, "db.no-access", path);
-    if (fstat(fd, &info) != 0)
-        KV_TRY(kv_err_errno(err, errno, "db.no-access", path));
-    if (!S_ISREG(info.st_mode))
-        KV_TRY(kv_err_set(err, KV_E_DENIED, "db.no-access", "%s is no regular file",
-                          path));
-    if (info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
-        kv_err_hint(err, "chmod 0600 %s", path);
-        rc = kv_err_set(err, KV_E_DENIED, "db.bad-mode",
-                        "%s has mode %04o and owner %u; it must be 0600 and ours", path,
-                        info.st_mode & 07777U, info.st_uid);
-        KV_TRY(rc);
-    }
-    if (info.st_size == 0 && fsync(fd) != 0)
-        KV_TRY(kv_err_errno(err, errno, "db.io", path));
-    KV_TRY(sync_dir(dir, err));
-out:
+    int rc = check_file(fd, path, err);
     (void)close(fd); /* what was written has been synced */
-    return rc;
+    return rc != 0 ? rc : sync_dir(dir, err);
 }

@@ -164,6 +164,12 @@ static int quick_check(struct kv_sqlite_conn *conn, struct kv_err *err)
     return KV_E_INTEGRITY;
 }
 
+static int check_content(struct kv_sqlite_conn *conn, struct kv_err *err)
+{
+    int rc = kv_schema_verify(conn, err);
+    return rc != 0 ? rc : quick_check(conn, err);
+}
+
 static int open_writer(struct kv_sqlite *store, struct kv_err *err)
 {
     struct kv_sqlite_conn *conn = &store->writer;
@@ -173,8 +179,7 @@ static int open_writer(struct kv_sqlite *store, struct kv_err *err)
     KV_TRY(kv_schema_look(conn, &is_fresh, err));
     KV_TRY(kv_conn_configure(conn, is_fresh, true, err));
     KV_TRY(kv_schema_migrate(conn, KV_STORE_SCHEMA, store->log, err));
-    KV_TRY(kv_schema_verify(conn, err));
-    KV_TRY(quick_check(conn, err));
+    KV_TRY(check_content(conn, err));
     kv_conn_restrict(conn, true);
     KV_TRY(kv_sql_prepare(conn, true, err));
     kv_checkpoint_start(store);
@@ -195,24 +200,39 @@ out:
     return rc;
 }
 
+static int open_readers(struct kv_sqlite *store, struct kv_err *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < store->n_readers; i++)
+        rc = open_reader(store, &store->reader[i], err);
+    return rc;
+}
+
+/* `dir` is resolved and checked. */
 static int open_files(struct kv_sqlite *store, const char *dir, struct kv_err *err)
 {
     int rc = 0;
-    char *real = NULL;
-    KV_TRY(kv_sqlite_dir_check(dir, err));
-    real = realpath(dir, NULL);
-    if (real == NULL)
-        KV_TRY(kv_err_errno(err, errno, "db.no-dir", dir));
-    if (asprintf(&store->path, "%s/%s", real, KV_SQLITE_FILE) < 0) {
+    if (asprintf(&store->path, "%s/%s", dir, KV_SQLITE_FILE) < 0) {
         store->path = NULL;
-        KV_TRY(kv_err_set(err, KV_E_NOMEM, "db.no-memory", "no memory for a path"));
+        return kv_err_set(err, KV_E_NOMEM, "db.no-memory", "no memory for a path");
     }
-    KV_TRY(kv_sqlite_dir_lock(real, &store->lock_fd, err));
-    KV_TRY(kv_sqlite_file_make(real, store->path, err));
+    KV_TRY(kv_sqlite_dir_lock(dir, &store->lock_fd, err));
+    KV_TRY(kv_sqlite_file_make(dir, store->path, err));
     KV_TRY(open_writer(store, err));
-    for (unsigned i = 0; i < store->n_readers; i++)
-        KV_TRY(open_reader(store, &store->reader[i], err));
+    KV_TRY(open_readers(store, err));
 out:
+    return rc;
+}
+
+static int open_dir(struct kv_sqlite *store, const char *dir, struct kv_err *err)
+{
+    int rc = kv_sqlite_dir_check(dir, err);
+    if (rc != 0)
+        return rc;
+    char *real = realpath(dir, NULL);
+    if (real == NULL)
+        return kv_err_errno(err, errno, "db.no-dir", dir);
+    rc = open_files(store, real, err);
     free(real);
     return rc;
 }
@@ -293,7 +313,7 @@ int kv_sqlite_open(struct kv_store **out, const struct kv_store_config *config,
     store = store_new(config);
     if (store == NULL)
         return kv_err_set(err, KV_E_NOMEM, "db.no-memory", "no memory for the store");
-    KV_TRY(open_files(store, config->dir, err));
+    KV_TRY(open_dir(store, config->dir, err));
     KV_TRY(start_threads(store, err));
     int failed = uv_async_init(config->loop, &store->async, on_async);
     if (failed != 0)

@@ -86,7 +86,7 @@ void kv_query_i64(struct kv_query *query, int n, int64_t value);
 /* NULL for KV_TIME_NONE. */
 void kv_query_time(struct kv_query *query, int n, int64_t time_s);
 void kv_query_blob(struct kv_query *query, int n, const void *data, size_t len);
-void kv_query_text(struct kv_query *query, int n, const char *text);
+void kv_query_text(struct kv_query *query, int n, const char *value);
 /* SQLITE_ROW, SQLITE_DONE or an extended result code. */
 int kv_query_step(struct kv_query *query);
 void kv_query_end(struct kv_query *query);
