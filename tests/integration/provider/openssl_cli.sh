@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 conf openssl.cnf "default keyvault"
+printf '[req]\ndistinguished_name = dn\n[dn]\n' >plain.cnf
 start_keyring
 keys="rsa p256 p384 p521 p256k ed25519"
 echo "the message" >msg
@@ -190,7 +191,7 @@ done
 pss_csr() {
   ossl req -new -key "$(u rsa)" -subj /CN=pss -sigopt rsa_padding_mode:pss \
     -sigopt rsa_pss_saltlen:-1 -outform DER -out csr && plain req -in csr -inform DER -verify -noout || return 1
-  plain req -new -key state/rsa.pem -subj /CN=pss -config openssl.cnf -sigopt rsa_padding_mode:pss \
+  plain req -new -key state/rsa.pem -subj /CN=pss -config plain.cnf -sigopt rsa_padding_mode:pss \
     -sigopt rsa_pss_saltlen:-1 -outform DER -out csr2
   [ "$(plain req -in csr -inform DER -noout -text | sed '/Signature Value/,$d')" = \
     "$(plain req -in csr2 -inform DER -noout -text | sed '/Signature Value/,$d')" ] &&
@@ -198,7 +199,7 @@ pss_csr() {
 }
 ok "req -new PSS: AlgorithmIdentifier as from a file" pss_csr
 ca() {
-  plain req -new -newkey ed25519 -nodes -keyout leaf.pem -subj /CN=leaf -config openssl.cnf -out leaf.csr &&
+  plain req -new -newkey ed25519 -nodes -keyout leaf.pem -subj /CN=leaf -config plain.cnf -out leaf.csr &&
     ossl x509 -req -in leaf.csr -CA "$1.crt" -CAkey "$(u "$1")" -CAcreateserial -days 1 -out leaf.crt &&
     plain verify -CAfile "$1.crt" leaf.crt
 }

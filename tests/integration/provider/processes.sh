@@ -6,7 +6,10 @@
 conf openssl.cnf "default keyvault" "reply-timeout-ms = 20000" "connect-timeout-ms = 20000"
 start_keyring
 "$keyringd" --keyref "$sock" p256 >p256.uri.pem
-run() { with "$dir/openssl.cnf" "$build/tests/integration/provider/fork_threads" "$@"; }
+calm=
+[ -z "$preload" ] || calm=--calm
+# shellcheck disable=SC2086 # an option or nothing
+run() { with "$dir/openssl.cnf" "$build/tests/integration/provider/fork_threads" $calm "$@"; }
 ok "keys by URI" run keyvault:///keys/p256 keyvault:///keys/ed25519 keyvault:///keys/rsa
 ok "a pinned file: nobody is asked before the first signature" run p256.uri.pem
 conf openssl.cnf "keyvault default" "reply-timeout-ms = 20000" "connect-timeout-ms = 20000"
