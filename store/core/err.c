@@ -3,7 +3,8 @@
  *
  * The function that knows the cause fills code, id and message; every outer layer
  * may only put words in front. Texts are cut at a UTF-8 boundary, never allocated,
- * so that an error can be reported when memory is what is missing.
+ * so that an error can be reported when memory is what is missing. They quote input:
+ * what is no UTF-8 or steers a terminal becomes '?', or no peer could read the text.
  */
 #include "store/core/err.h"
 
@@ -64,7 +65,16 @@ static void set_text(char out[KV_ERR_TEXT_MAX], const char *format, va_list args
     int n = vsnprintf(whole, sizeof(whole), format, args);
     if (n < 0)
         whole[0] = '\0';
-    kv_str_cut(out, KV_ERR_TEXT_MAX, whole, strlen(whole));
+    size_t len = strlen(whole);
+    for (size_t at = 0, step = 0; at < len; at += step) {
+        step = kv_utf8_char_len(whole + at, len - at);
+        uint8_t c = (uint8_t)whole[at];
+        if (step == 0 || c < 0x20 || c == 0x7f) {
+            step = 1;
+            whole[at] = '?';
+        }
+    }
+    kv_str_cut(out, KV_ERR_TEXT_MAX, whole, len);
 }
 
 int kv_err_set(struct kv_err *err, int code, const char *id, const char *format, ...)

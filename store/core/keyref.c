@@ -11,6 +11,7 @@
 
 #include <openssl/asn1.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <string.h>
 
@@ -198,8 +199,10 @@ int kv_keyref_decode(const uint8_t *der, size_t len, struct kv_keyref *out,
     struct rest in = {.at = der, .len = len};
     struct rest body;
     int rc = KV_E_INVALID;
+    (void)ERR_set_mark(); /* a failed attempt leaves nothing in the caller's queue */
     if (take(&in, V_ASN1_SEQUENCE, &body) && in.len == 0)
         rc = parse_body(body, &ref, err);
+    (void)ERR_pop_to_mark(); /* the mark is there */
     if (rc != 0)
         return kv_err_set(err, rc, "keyref.malformed",
                           "the key file is not a key reference");

@@ -118,6 +118,29 @@ Test(err, try_leaves_at_the_first_failure)
     cr_expect_eq(n, 1);
 }
 
+Test(err, quoted_input_becomes_readable_text)
+{
+    static const struct {
+        const char *input;
+        const char *text;
+    } rows[] = {
+        {"name \xc3\xa4", "name \xc3\xa4"},
+        {"bad \xff\xc3", "bad ??"},
+        {"esc \x1b[31m", "esc ?[31m"},
+        {"two\nlines\t", "two?lines?"},
+        {"surrogate \xed\xa0\x80", "surrogate ???"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kv_err err = KV_ERR_INIT;
+        kv_err_set(&err, KV_E_INVALID, "x.y", "%s", rows[i].input);
+        kv_err_hint(&err, "%s", rows[i].input);
+        cr_expect_str_eq(err.message, rows[i].text, "row %zu", i);
+        cr_expect_str_eq(err.hint, rows[i].text, "row %zu", i);
+        kv_err_context(&err, "\xff");
+        cr_expect(kv_utf8_is_valid(err.message, strlen(err.message)), "row %zu", i);
+    }
+}
+
 Test(err, failed_assertion_ends_the_process, .signal = SIGABRT)
 {
     KV_ASSERT(1 + 1 == 2);

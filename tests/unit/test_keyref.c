@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <string.h>
@@ -191,4 +192,15 @@ Test(keyref, refuses_to_write_what_it_would_not_read)
     cr_assert_eq(kv_keyref_encode(&ref, &der, NULL), KV_E_INVALID);
     cr_assert_eq(der.len, 0);
     kv_buf_free(&der);
+}
+
+Test(keyref, malformed_bytes_leave_no_libcrypto_error)
+{
+    static const uint8_t cut[] = {0x30, 0x82, 0x40, 0x00, 0x02};
+    struct kv_keyref ref;
+    ERR_clear_error();
+    ERR_raise(ERR_LIB_USER, 1);
+    cr_expect_eq(kv_keyref_decode(cut, sizeof(cut), &ref, NULL), KV_E_INVALID);
+    cr_expect_eq(ERR_GET_LIB(ERR_peek_last_error()), ERR_LIB_USER);
+    ERR_clear_error();
 }
