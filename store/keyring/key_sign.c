@@ -163,8 +163,9 @@ int kv_key_sign(struct kv_key *key, unsigned slot, const struct kv_msg_sign *msg
     if (rc != 0)
         return rc;
     size_t before = out->len;
-    size_t sig_len = (size_t)EVP_PKEY_get_size(key->pkey);
-    uint8_t *sig = kv_buf_extend(out, sig_len);
+    const size_t room = (size_t)EVP_PKEY_get_size(key->pkey);
+    size_t sig_len = room;
+    uint8_t *sig = kv_buf_extend(out, room);
     if (sig == NULL)
         return kv_buf_status(out);
     bool ok = false;
@@ -175,6 +176,8 @@ int kv_key_sign(struct kv_key *key, unsigned slot, const struct kv_msg_sign *msg
         ok = op != NULL && EVP_PKEY_sign(op->pctx, sig, &sig_len, msg->input.data,
                                          msg->input.len) == 1;
     }
+    /* Out of memory, libcrypto calls an ECDSA signature of length -1 a success. */
+    ok = ok && sig_len > 0 && sig_len <= room;
     kv_buf_truncate(out, ok ? before + sig_len : before);
     if (ok)
         return 0;
