@@ -267,6 +267,9 @@ static bool have_input(struct kv_http_conn *conn)
             return false;
         }
         kv_http_conn_flush(conn); /* what the session itself may have to say */
+        /* A peer that asks for key updates and reads no answer is no client. */
+        if (kv_http_tls_unsent(conn) > KV_HTTP_BACKLOG_BYTES)
+            kv_http_conn_close(conn);
         if (conn->phase == KV_HTTP_CLOSED)
             return false;
     }

@@ -176,6 +176,8 @@ int kv_http_tls_read(struct kv_http_conn *conn) KV_MUST_CHECK;
 int kv_http_tls_write(struct kv_http_conn *conn) KV_MUST_CHECK;
 /* Ciphertext received and not decrypted yet. */
 size_t kv_http_tls_pending(const struct kv_http_conn *conn);
+/* What the session has to say and the socket does not take. */
+size_t kv_http_tls_unsent(const struct kv_http_conn *conn);
 void kv_http_tls_end(struct kv_http_conn *conn); /* queue close_notify */
 
 #endif

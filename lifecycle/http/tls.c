@@ -201,6 +201,11 @@ size_t kv_http_tls_pending(const struct kv_http_conn *conn)
     return conn->ssl != NULL ? BIO_ctrl_pending(SSL_get_rbio(conn->ssl)) : 0;
 }
 
+size_t kv_http_tls_unsent(const struct kv_http_conn *conn)
+{
+    return conn->ssl != NULL ? BIO_ctrl_pending(SSL_get_wbio(conn->ssl)) : 0;
+}
+
 void kv_http_tls_end(struct kv_http_conn *conn)
 {
     if (conn->is_tls_dead || !SSL_is_init_finished(conn->ssl))

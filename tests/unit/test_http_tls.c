@@ -319,6 +319,24 @@ Test(http_tls, survives_key_updates)
     end();
 }
 
+Test(http_tls, drops_a_peer_that_takes_no_answers_to_key_updates)
+{
+    int n = 0;
+    int small = 2048;
+    begin();
+    fixture.limits.idle_timeout_ms = 60000;
+    http_fixture_start(&fixture);
+    cr_assert_eq(shake_hands(client_ctx(TLS1_3_VERSION)), 1);
+    expect(GET("/hello"), 200, "hello");
+    cr_assert_eq(setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)),
+                 0);
+    while (n < 300000 && SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+           SSL_do_handshake(client.ssl) == 1)
+        n++;
+    cr_expect_lt(n, 300000, "the server collects answers without end");
+    end();
+}
+
 Test(http_tls, carries_big_bodies_both_ways)
 {
     static uint8_t body[262144];
