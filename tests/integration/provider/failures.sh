@@ -2,6 +2,7 @@
 # What happens when something is wrong: the daemon is down, hangs or lies, the socket
 # belongs to somebody else, settings are bad, providers stand in another order.
 # usage: failures.sh BUILD-DIRECTORY
+# shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
 . "$(dirname "$0")/lib.sh"
 
 conf openssl.cnf "default keyvault"
@@ -84,13 +85,13 @@ conf order2.cnf "keyvault default"
 conf order3.cnf "default keyvault preferred"
 conf order4.cnf "keyvault default preferred"
 tls() { # tls CONF VERSION
-  local conf=$1 version=$2 port='' server rc i
+  local conf=$1 version=$2 port='' server rc
   : >server.log
   with "$conf" openssl s_server -accept 127.0.0.1:0 -naccept 1 -www -key "$uri" -cert p256.crt \
     >server.log 2>&1 &
   server=$!
   pids+=("$server")
-  for i in $(seq 60); do
+  for _ in $(seq 60); do
     port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' server.log)
     [ -n "$port" ] && break
     kill -0 "$server" 2>/dev/null || break

@@ -2,6 +2,7 @@
 # Every openssl(1) command that touches a private key, with the key in a (fake)
 # keyring: the results must be what plain openssl accepts.
 # usage: openssl_cli.sh BUILD-DIRECTORY
+# shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
 . "$(dirname "$0")/lib.sh"
 
 conf openssl.cnf "default keyvault"
@@ -23,9 +24,10 @@ printed_uris_load_back() {
   local uri
   ossl storeutl -noout keyvault: >out 2>&1 || return 1
   [ "$(grep -c '^[0-9]*: Name: ' out)" = 14 ] || return 1
-  for uri in $(sed -n 's/^[0-9]*: Name: //p' out); do
+  sed -n 's/^[0-9]*: Name: //p' out >uris
+  while read -r uri; do
     ossl storeutl -noout "$uri" || return 1
-  done
+  done <uris
 }
 ok "listing: every printed URI loads back" printed_uris_load_back
 count() { # count N STOREUTL-ARGS...
@@ -113,7 +115,7 @@ for k in p256 p384 p521 p256k; do
   for md in sha256 sha384 sha512; do ok "dgst ECDSA $k $md" sign_verify $k $md; done
 done
 for k in rsa p256; do
-  by_pem() { ossl dgst -sha256 -sign $k.uri.pem -out sig msg && plain dgst -sha256 -verify $k.pub -signature sig msg; }
+  by_pem() { ossl dgst -sha256 -sign "$k.uri.pem" -out sig msg && plain dgst -sha256 -verify "$k.pub" -signature sig msg; }
   ok "dgst by PEM file $k" by_pem
 done
 ed_sign() {

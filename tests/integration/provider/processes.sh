@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Forks, threads, closed descriptors, chroot, and the end of the process.
 # usage: processes.sh BUILD-DIRECTORY
+# shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
 . "$(dirname "$0")/lib.sh"
 
 conf openssl.cnf "default keyvault" "reply-timeout-ms = 20000" "connect-timeout-ms = 20000"

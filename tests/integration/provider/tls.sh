@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # TLS with vault keys on either side: s_server and s_client over loopback.
 # usage: tls.sh BUILD-DIRECTORY
+# shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
 . "$(dirname "$0")/lib.sh"
 
 conf openssl.cnf "default keyvault"
