@@ -122,40 +122,47 @@ static int send_all(struct kv_conn *conn, int64_t deadline)
     return 0;
 }
 
+/* Append what one recv() gives. Returns 0 (also when it was interrupted and there is
+ * time left) or why no frame will come. */
+static int receive_some(struct kv_conn *conn, int flags, int64_t deadline)
+{
+    size_t old_len = conn->in.len;
+    size_t room = KV_FRAME_MAX - old_len;
+    if (room == 0)
+        return KV_E_INVALID;
+    if (room > FIRST_READ)
+        room = FIRST_READ;
+    uint8_t *at = kv_buf_extend(&conn->in, room);
+    if (at == NULL)
+        return KV_E_NOMEM;
+    ssize_t n = recv(conn->fd, at, room, flags);
+    int saved_errno = errno;
+    kv_buf_truncate(&conn->in, old_len + (n > 0 ? (size_t)n : 0));
+    if (n > 0)
+        return 0;
+    if (n == 0)
+        return KV_E_UNAVAILABLE;
+    errno = saved_errno;
+    return after_failure(conn, POLLIN, deadline);
+}
+
 /* Read until one whole frame stands in conn->in. */
 static int receive_frame(struct kv_conn *conn, int64_t deadline, struct kv_frame *frame)
 {
-    int flags = 0;
     size_t frame_len = 0;
+    int got = 0;
+    int flags = 0; /* the first recv() blocks, later ones follow a poll() */
     kv_buf_reset(&conn->in);
-    for (;;) {
-        size_t room = KV_FRAME_MAX - conn->in.len;
-        if (room > FIRST_READ)
-            room = FIRST_READ;
-        size_t old_len = conn->in.len;
-        uint8_t *at = kv_buf_extend(&conn->in, room);
-        if (at == NULL)
-            return room == 0 ? KV_E_INVALID : KV_E_NOMEM;
-        ssize_t n = recv(conn->fd, at, room, flags);
-        int saved_errno = errno;
-        kv_buf_truncate(&conn->in, old_len + (n > 0 ? (size_t)n : 0));
+    while (got == 0) {
+        int rc = receive_some(conn, flags, deadline);
+        if (rc != 0)
+            return rc;
         flags = MSG_DONTWAIT;
-        if (n == 0)
-            return KV_E_UNAVAILABLE;
-        if (n < 0) {
-            errno = saved_errno;
-            int rc = after_failure(conn, POLLIN, deadline);
-            if (rc != 0)
-                return rc;
-            continue;
-        }
-        int got = kv_frame_decode(conn->in.data, conn->in.len, KV_FRAME_MAX, frame,
-                                  &frame_len);
-        if (got < 0)
-            return KV_E_INVALID;
-        if (got == 1) /* nothing may follow: we have one request outstanding */
-            return frame_len == conn->in.len ? 0 : KV_E_INVALID;
+        got = kv_frame_decode(conn->in.data, conn->in.len, KV_FRAME_MAX, frame,
+                              &frame_len);
     }
+    /* Nothing may follow: we have one request outstanding. */
+    return got == 1 && frame_len == conn->in.len ? 0 : KV_E_INVALID;
 }
 
 size_t kv_conn_begin(struct kv_conn *conn, enum kv_verb verb)
@@ -255,11 +262,11 @@ static int say_hello(struct kv_conn *conn, const struct kv_conn_target *target,
                      &(struct kv_msg_hello){.version = KV_PROTOCOL_VERSION,
                                             .cpu = cpu < 0 ? 0 : (uint32_t)cpu});
     kv_frame_end(&conn->out, begin);
-    struct kv_frame reply;
+    struct kv_frame reply = {.id = 0};
     int rc = exchange_within(conn, target->connect_timeout_ms, &reply, err);
     if (rc != 0)
         return rc;
-    struct kv_msg_hello_reply hello;
+    struct kv_msg_hello_reply hello = {.version = 0};
     if (reply.status != 0 || kv_msg_hello_reply_get(reply.payload, &hello) != 0)
         return malformed(err, "no usable answer to HELLO");
     if (hello.version != KV_PROTOCOL_VERSION) {

@@ -76,23 +76,6 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection,
     return ok;
 }
 
-static int emit_key(struct kv_pkey *key, OSSL_CALLBACK *data_cb, void *arg)
-{
-    int type = OSSL_OBJECT_PKEY;
-    struct kv_pkey *slot = key;
-    char *type_name = (char *)(uintptr_t)kv_pkey_type_name(key->type);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, type_name, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &slot,
-                                          sizeof(slot)),
-        OSSL_PARAM_construct_end(),
-    };
-    int ok = data_cb(params, arg);
-    kv_pkey_unref(slot); /* still there unless KEYMGMT's LOAD took it */
-    return ok;
-}
-
 /* Read everything there is, at most one byte more than a reference may have. */
 static int read_der(struct kv_prov *prov, OSSL_CORE_BIO *in, struct kv_buf *out)
 {
@@ -145,7 +128,7 @@ out:
         kv_reason_raise_err(&prov->core, &err);
     if (rc != 0)
         return 0;
-    return key == NULL ? 1 : emit_key(key, data_cb, arg);
+    return key == NULL ? 1 : kv_pkey_take_emit(key, data_cb, arg);
 }
 
 #define DER_DECODER(alg, type)                                                         \

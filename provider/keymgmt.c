@@ -37,16 +37,15 @@ static void key_free(void *keydata)
     kv_pkey_unref(keydata);
 }
 
-/* A reference is the address of a slot that holds a counted key. LOAD takes the key
- * out of the slot, whoever offered it frees what is still inside afterwards. */
+/* Whoever offered the reference frees the key if it is still inside afterwards. */
 static void *load(const void *reference, size_t reference_sz, enum kv_pkey_type type)
 {
-    struct kv_pkey **slot = (struct kv_pkey **)(uintptr_t)reference;
-    if (reference == NULL || reference_sz != sizeof(*slot) || *slot == NULL ||
-        (*slot)->type != type)
+    struct kv_pkey_reference *slot = (struct kv_pkey_reference *)(uintptr_t)reference;
+    if (slot == NULL || reference_sz != sizeof(*slot) || slot->key == NULL ||
+        slot->key->type != type)
         return NULL;
-    struct kv_pkey *key = *slot;
-    *slot = NULL;
+    struct kv_pkey *key = slot->key;
+    slot->key = NULL;
     return key;
 }
 

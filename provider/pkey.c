@@ -7,6 +7,7 @@
  */
 #include "provider/pkey.h"
 
+#include <openssl/core_object.h>
 #include <openssl/x509.h>
 #include <string.h>
 
@@ -200,7 +201,7 @@ int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
     } else {
         KV_TRY(kv_pkey_from_uri(prov, &ref->uri, is_private, &key, err));
     }
-    if (ref->key_type[0] != '\0' &&
+    if (key != NULL && ref->key_type[0] != '\0' &&
         strcmp(ref->key_type, kv_pkey_type_name(key->type)) != 0) {
         rc = kv_err_set(err, KV_E_INVALID, "keyref.bad-type",
                         "the key file says %s, but the key is %s", ref->key_type,
@@ -211,6 +212,23 @@ int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
     *out = key;
 out:
     return rc;
+}
+
+int kv_pkey_take_emit(struct kv_pkey *key, OSSL_CALLBACK *object_cb, void *arg)
+{
+    int type = OSSL_OBJECT_PKEY;
+    struct kv_pkey_reference reference = {.key = key};
+    char *type_name = (char *)(uintptr_t)kv_pkey_type_name(key->type);
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, type_name, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &reference,
+                                          sizeof(reference)),
+        OSSL_PARAM_construct_end(),
+    };
+    int ok = object_cb(params, arg);
+    kv_pkey_unref(reference.key); /* still there unless LOAD took it */
+    return ok;
 }
 
 /* Bare domain parameters: what EVP_PKEY_copy_parameters() asks for. */

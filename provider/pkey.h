@@ -47,6 +47,16 @@ int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
                         bool is_private, struct kv_pkey **out,
                         struct kv_err *err) KV_MUST_CHECK;
 
+/* What STORE and DECODER hand to KEYMGMT's LOAD: a slot that holds a counted key. LOAD
+ * takes the key out of it. */
+struct kv_pkey_reference {
+    struct kv_pkey *key;
+};
+
+/* Offer a key to the core as an object; takes the caller's count in any case. Returns
+ * what the callback returned. */
+int kv_pkey_take_emit(struct kv_pkey *key, OSSL_CALLBACK *object_cb, void *arg);
+
 /* Copy what `selection` covers: a vault key with its private part is shared, all else
  * is a new public key or bare parameters. NULL when that is impossible. */
 struct kv_pkey *kv_pkey_dup(struct kv_pkey *key, int selection);

@@ -101,24 +101,6 @@ static int store_set_params(void *vloader, const OSSL_PARAM params[])
     return p == NULL || OSSL_PARAM_get_int(p, &loader->expect);
 }
 
-static int emit_key(struct kv_pkey *key, OSSL_CALLBACK *object_cb, void *arg)
-{
-    int type = OSSL_OBJECT_PKEY;
-    struct kv_pkey *slot = key;
-    char *type_name = (char *)(uintptr_t)kv_pkey_type_name(key->type);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        /* length 0 means strlen() here; a literal 0-size value would not do */
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, type_name, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &slot,
-                                          sizeof(slot)),
-        OSSL_PARAM_construct_end(),
-    };
-    int ok = object_cb(params, arg);
-    kv_pkey_unref(slot); /* still there unless KEYMGMT's LOAD took it */
-    return ok;
-}
-
 static int load_key(struct loader *loader, const struct kv_uri *uri,
                     OSSL_CALLBACK *object_cb, void *arg, struct kv_err *err)
 {
@@ -128,7 +110,7 @@ static int load_key(struct loader *loader, const struct kv_uri *uri,
     if (rc != 0)
         return rc;
     loader->n_found++;
-    return emit_key(key, object_cb, arg) ? 0 : KV_E_INTERNAL;
+    return kv_pkey_take_emit(key, object_cb, arg) ? 0 : KV_E_INTERNAL;
 }
 
 static int on_certs(void *arg, struct kv_bytes payload, struct kv_err *err)
