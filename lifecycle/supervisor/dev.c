@@ -65,25 +65,27 @@ out:
     return rc;
 }
 
-static int load_config(struct kv_setup *setup, struct kv_err *err)
+/* DIR/keyvault.conf counts when it is there and no other file is named. */
+static int load_file(struct kv_setup *setup, struct kv_err *err)
 {
     char path[PATH_MAX];
-    int rc = 0;
-    kv_config_init(&setup->config);
-    if (setup->config_file != NULL) {
-        KV_TRY(kv_config_load(setup->config_file, &setup->config, err));
-    } else {
-        KV_TRY(kv_path_join(path, setup->state_dir, "keyvault.conf", err));
-        if (access(path, F_OK) == 0)
-            KV_TRY(kv_config_load(path, &setup->config, err));
-    }
-    if (setup->config.listen[0] == '\0')
-        KV_TRY(kv_str_copy(setup->config.listen, sizeof(setup->config.listen),
-                           DEV_LISTEN));
-    if (setup->config.domain[0] == '\0')
-        KV_TRY(kv_str_copy(setup->config.domain, sizeof(setup->config.domain),
-                           DEV_DOMAIN));
-out:
+    if (setup->config_file != NULL)
+        return kv_config_load(setup->config_file, &setup->config, err);
+    int rc = kv_path_join(path, setup->state_dir, "keyvault.conf", err);
+    if (rc == 0 && access(path, F_OK) == 0)
+        rc = kv_config_load(path, &setup->config, err);
+    return rc;
+}
+
+static int load_config(struct kv_setup *setup, struct kv_err *err)
+{
+    struct kv_config *config = &setup->config;
+    kv_config_init(config);
+    int rc = load_file(setup, err);
+    if (rc == 0 && config->listen[0] == '\0')
+        rc = kv_str_copy(config->listen, sizeof(config->listen), DEV_LISTEN);
+    if (rc == 0 && config->domain[0] == '\0')
+        rc = kv_str_copy(config->domain, sizeof(config->domain), DEV_DOMAIN);
     return rc;
 }
 

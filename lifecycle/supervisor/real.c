@@ -46,6 +46,34 @@ static int make_run_dir(const struct kv_setup *setup, struct kv_err *err)
     return rc;
 }
 
+static int find_users(struct kv_setup *setup, struct kv_err *err)
+{
+    int rc = kv_user_find(setup->config.keyring_user, &setup->keyring_user, err);
+    if (rc == 0)
+        rc = kv_user_find(setup->config.service_user, &setup->service_user, err);
+    if (rc == 0 && setup->keyring_user.uid == setup->service_user.uid)
+        rc =
+            kv_err_set(err, KV_E_INVALID, "supervisor.same-user",
+                       "keyring and service run as the same user %s; the service could "
+                       "read the keyfile",
+                       setup->keyring_user.name);
+    setup->service_user.may_bind_low_ports = true;
+    return rc;
+}
+
+static int make_dirs(struct kv_setup *setup, struct kv_err *err)
+{
+    const char *state = setup->state_dir;
+    int rc = kv_setup_dir(state, 0755, err);
+    if (rc == 0)
+        rc = kv_setup_lock(setup, state, err);
+    if (rc == 0)
+        rc = make_owned(state, "keyring", &setup->keyring_user, err);
+    if (rc == 0)
+        rc = make_owned(state, "db", &setup->service_user, err);
+    return rc == 0 ? make_run_dir(setup, err) : rc;
+}
+
 int kv_real_open(struct kv_setup *setup, struct kv_err *err)
 {
     int rc = 0;
@@ -58,25 +86,11 @@ int kv_real_open(struct kv_setup *setup, struct kv_err *err)
         kv_err_hint(err, "to try keyvault out without root: keyvaultd --dev DIR");
         goto out;
     }
-    KV_TRY(kv_paths_find(&setup->paths, err));
-    KV_TRY(kv_user_find(setup->config.keyring_user, &setup->keyring_user, err));
-    KV_TRY(kv_user_find(setup->config.service_user, &setup->service_user, err));
-    if (setup->keyring_user.uid == setup->service_user.uid) {
-        rc =
-            kv_err_set(err, KV_E_INVALID, "supervisor.same-user",
-                       "keyring and service run as the same user %s; the service could "
-                       "read the keyfile",
-                       setup->keyring_user.name);
-        goto out;
-    }
-    setup->service_user.may_bind_low_ports = true;
     KV_TRY(kv_str_copy(setup->state_dir, sizeof(setup->state_dir), KV_PATH_STATE));
     KV_TRY(kv_str_copy(setup->run_dir, sizeof(setup->run_dir), KV_PATH_RUN));
-    KV_TRY(kv_setup_dir(setup->state_dir, 0755, err));
-    KV_TRY(kv_setup_lock(setup, setup->state_dir, err));
-    KV_TRY(make_owned(setup->state_dir, "keyring", &setup->keyring_user, err));
-    KV_TRY(make_owned(setup->state_dir, "db", &setup->service_user, err));
-    KV_TRY(make_run_dir(setup, err));
+    KV_TRY(kv_paths_find(&setup->paths, err));
+    KV_TRY(find_users(setup, err));
+    KV_TRY(make_dirs(setup, err));
     kv_user_raise_memlock();
     kv_setup_children(setup);
     kv_args_set(&setup->supervisor->children[1].args, "--admin-uid", "0");
