@@ -188,11 +188,6 @@ static bool user_is_valid(const char *text)
     return true;
 }
 
-static bool name_is_valid(const char *text)
-{
-    return kv_name_is_valid(text, strlen(text));
-}
-
 static const char *const levels[] = {"error", "warn", "info", "debug"};
 static const char *const formats[] = {"auto", "text", "json", "journald"};
 
@@ -218,14 +213,14 @@ static bool format_is_valid(const char *text)
 /* What a text option accepts. */
 static const struct rule {
     const char *path;
-    bool (*is_valid)(const char *text);
+    bool (*is_valid)(const char *text); /* NULL: the name is known, but not offered */
     const char *expected;
 } rules[] = {
     {"api|listen", kv_config_listen_is_valid,
      "HOST:PORT with a port of 0 to 65535, for example \"0.0.0.0:8443\""},
     {"api|domain", domain_is_valid, "a DNS name, for example \"vault.example.com\""},
-    {"api|certificate", name_is_valid,
-     "a certificate name of 1 to 127 letters, digits and hyphens"},
+    {"api|certificate", NULL,
+     "another certificate for the API is not offered; its own is renewed by itself"},
     {"keyring|user", user_is_valid, "a user name, for example \"keyvault-keys\""},
     {"service|user", user_is_valid, "a user name, for example \"keyvault\""},
     {"log|level", level_is_valid, "error, warn, info or debug"},
@@ -250,6 +245,10 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt)
         if (strncmp(rules[i].path, cfg->name, section_len) != 0 ||
             cfg->name[section_len] != '\0' || strcmp(bar + 1, opt->name) != 0)
             continue;
+        if (value != NULL && rules[i].is_valid == NULL) {
+            record(cfg, "config.not-offered", rules[i].expected, "");
+            return -1;
+        }
         if (value != NULL && rules[i].is_valid(value))
             return 0;
         char message[160];
@@ -303,7 +302,6 @@ static void take_all(cfg_t *root, struct kv_config *out)
 {
     take(root, "api|listen", out->listen, sizeof(out->listen));
     take(root, "api|domain", out->domain, sizeof(out->domain));
-    take(root, "api|certificate", out->certificate, sizeof(out->certificate));
     take(root, "keyring|user", out->keyring_user, sizeof(out->keyring_user));
     take(root, "service|user", out->service_user, sizeof(out->service_user));
     take(root, "log|format", out->log_format, sizeof(out->log_format));

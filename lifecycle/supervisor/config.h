@@ -15,16 +15,14 @@
 #include "lifecycle/supervisor/user.h"
 #include "store/core/err.h"
 #include "store/core/log.h"
-#include "store/core/uri.h"
 
 #define KV_CONFIG_MAX_BYTES 262144
 #define KV_CONFIG_MAX_DEPTH 8
 #define KV_LISTEN_MAX 256
 
 struct kv_config {
-    char listen[KV_LISTEN_MAX];        /* "HOST:PORT" or "[V6]:PORT"; "" = not set */
-    char domain[200];                  /* vault hosts are NAME.<domain>; "" = not set */
-    char certificate[KV_NAME_MAX + 1]; /* of the API, a vault certificate; may be "" */
+    char listen[KV_LISTEN_MAX]; /* "HOST:PORT" or "[V6]:PORT"; "" = not set */
+    char domain[200];           /* vault hosts are NAME.<domain>; "" = not set */
     char keyring_user[KV_USER_NAME_MAX];
     char service_user[KV_USER_NAME_MAX];
     bool allow_swap; /* start even if memory cannot be locked */
@@ -37,7 +35,8 @@ void kv_config_init(struct kv_config *out);
 
 /* Parse `len` bytes that came from `file` (for messages). On failure `out` is
  * untouched: KV_E_TOO_BIG (config.too-big), KV_E_INVALID (config.too-deep,
- * config.bad-byte, config.unfinished, config.syntax, config.bad-value). Not reentrant
+ * config.bad-byte, config.unfinished, config.syntax, config.bad-value,
+ * config.not-offered). Not reentrant
  * across threads sharing a locale; one call at a time. */
 int kv_config_parse(const char *text, size_t len, const char *file,
                     struct kv_config *out, struct kv_err *err) KV_MUST_CHECK;

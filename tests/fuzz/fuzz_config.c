@@ -13,8 +13,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void check_accepted(const struct kv_config *config)
 {
     KV_ASSERT(config->listen[0] == '\0' || kv_config_listen_is_valid(config->listen));
-    KV_ASSERT(config->certificate[0] == '\0' ||
-              kv_name_is_valid(config->certificate, strlen(config->certificate)));
     KV_ASSERT(config->keyring_user[0] != '\0' && config->service_user[0] != '\0');
     KV_ASSERT(config->log_level >= KV_LOG_ERROR && config->log_level <= KV_LOG_DEBUG);
     KV_ASSERT(strpbrk(config->domain, " /:@\n") == NULL);

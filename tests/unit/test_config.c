@@ -37,7 +37,6 @@ Test(config, reads_every_option)
                                "api {\n"
                                "  listen = \"[::1]:8443\" // here\n"
                                "  domain = \"vault.example.com\"\n"
-                               "  certificate = api-cert\n"
                                "}\n"
                                "/* users */ keyring { user = kk allow-swap = on }\n"
                                "service { user = ks }\n"
@@ -45,7 +44,6 @@ Test(config, reads_every_option)
     cr_assert_eq(parse(text, &config, &err), 0, "%s", err.message);
     cr_assert_str_eq(config.listen, "[::1]:8443");
     cr_assert_str_eq(config.domain, "vault.example.com");
-    cr_assert_str_eq(config.certificate, "api-cert");
     cr_assert_str_eq(config.keyring_user, "kk");
     cr_assert_str_eq(config.service_user, "ks");
     cr_assert(config.allow_swap);
