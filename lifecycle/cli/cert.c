@@ -150,29 +150,38 @@ out:
     return rc;
 }
 
-int kv_cert_create_run(struct kv_cli *cli, struct kv_err *err)
+/* Start the operation and print how it stands or what it made. */
+static int create(struct kv_cli *cli, const char *name, const json_t *body,
+                  struct kv_err *err)
 {
     char path[KV_REST_PATH_MAX];
-    const char *name = NULL;
-    json_t *body = json_object();
     json_t *operation = NULL;
     bool is_waiting = false;
     bool wants_wait = kv_cli_flag(cli, "no-wait") == NULL;
-    int rc = 0;
-    KV_TRY(kv_cli_name(cli, &name, err));
-    KV_TRY(create_body(cli, body, err));
-    KV_TRY(kv_rest_object_path(path, "certificates", name, "create"));
-    KV_TRY(kv_rest_call(cli, "POST", path, body, &operation, err));
-    if (wants_wait)
-        KV_TRY(wait_for(cli, name, &operation, &is_waiting, err));
-    if (wants_wait && !is_waiting)
-        KV_TRY(print_created(cli, name, err));
-    else if (cli->invocation.as_json)
-        KV_TRY(kv_cli_print_json(operation, err));
-    else
+    int rc = kv_rest_object_path(path, "certificates", name, "create");
+    if (rc == 0)
+        rc = kv_rest_call(cli, "POST", path, body, &operation, err);
+    if (rc == 0 && wants_wait)
+        rc = wait_for(cli, name, &operation, &is_waiting, err);
+    if (rc == 0 && wants_wait && !is_waiting)
+        rc = print_created(cli, name, err);
+    else if (rc == 0 && cli->invocation.as_json)
+        rc = kv_cli_print_json(operation, err);
+    else if (rc == 0)
         say_pending(operation, name, is_waiting);
-out:
     json_decref(operation);
+    return rc;
+}
+
+int kv_cert_create_run(struct kv_cli *cli, struct kv_err *err)
+{
+    const char *name = NULL;
+    json_t *body = json_object();
+    int rc = kv_cli_name(cli, &name, err);
+    if (rc == 0)
+        rc = create_body(cli, body, err);
+    if (rc == 0)
+        rc = create(cli, name, body, err);
     json_decref(body);
     return rc;
 }
@@ -180,41 +189,61 @@ out:
 /* --- import ------------------------------------------------------------------------
  */
 
-static int read_import(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+/* Set a member to text that is a secret. */
+static int set_secret(json_t *body, const char *member, const struct kv_buf *text,
+                      struct kv_err *err)
+{
+    json_t *json =
+        json_stringn(text->len > 0 ? (const char *)text->data : "", text->len);
+    if (json == NULL)
+        return kv_cli_bad(err, "the member %s is no UTF-8 text", member);
+    return json_object_set_new(body, member, json) == 0 ? 0 : KV_E_NOMEM;
+}
+
+static int read_file(const struct kv_cli *cli, json_t *body, struct kv_err *err)
 {
     const char *file = kv_cli_flag(cli, "file");
-    const char *password_file = kv_cli_flag(cli, "password-file");
     struct kv_buf bytes;
     struct kv_buf text;
-    struct kv_buf password;
+    if (file == NULL)
+        return kv_cli_bad(err,
+                          "--file is needed: PFX, or PEM with key and certificates");
     kv_buf_init_secret(&bytes, CERT_FILE_MAX);
-    kv_buf_init_secret(&text, 2 * CERT_FILE_MAX);
-    kv_buf_init_secret(&password, 1024);
-    int rc = 0;
-    if (file == NULL) {
-        rc = kv_cli_bad(err, "--file is needed: PFX, or PEM with key and certificates");
-        goto out;
-    }
-    KV_TRY(kv_io_read(file, &bytes, err));
-    KV_TRY(kv_b64_encode(KV_B64_STD, bytes.data, bytes.len, &text));
-    const char *value = text.len > 0 ? (const char *)text.data : "";
-    if (json_object_set_new(body, "value", json_stringn(value, text.len)) != 0)
-        rc = KV_E_NOMEM;
-    if (rc == 0 && password_file != NULL) {
-        KV_TRY(kv_io_read_line(password_file, &password, err));
-        const char *pwd = password.len > 0 ? (const char *)password.data : "";
-        json_t *json = json_stringn(pwd, password.len);
-        rc = json != NULL ? json_object_set_new(body, "pwd", json)
-                          : kv_cli_bad(err, "the password is no UTF-8 text");
-    }
-    if (rc == 0 && kv_cli_flag(cli, "exportable") != NULL)
-        rc = json_object_set_new(body, "policy",
-                                 json_pack("{s:{s:b}}", "key_props", "exportable", 1));
-out:
-    kv_buf_free(&password);
+    kv_buf_init_secret(&text, 2 * (size_t)CERT_FILE_MAX);
+    int rc = kv_io_read(file, &bytes, err);
+    if (rc == 0)
+        rc = kv_b64_encode(KV_B64_STD, bytes.data, bytes.len, &text);
+    if (rc == 0)
+        rc = set_secret(body, "value", &text, err);
     kv_buf_free(&text);
     kv_buf_free(&bytes);
-    return rc == -1 ? KV_E_NOMEM : rc;
+    return rc;
+}
+
+static int read_password(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+{
+    const char *file = kv_cli_flag(cli, "password-file");
+    struct kv_buf password;
+    if (file == NULL)
+        return 0;
+    kv_buf_init_secret(&password, 1024);
+    int rc = kv_io_read_line(file, &password, err);
+    if (rc == 0)
+        rc = set_secret(body, "pwd", &password, err);
+    kv_buf_free(&password);
+    return rc;
+}
+
+static int read_import(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+{
+    int rc = read_file(cli, body, err);
+    if (rc == 0)
+        rc = read_password(cli, body, err);
+    if (rc == 0 && kv_cli_flag(cli, "exportable") != NULL) {
+        json_t *policy = json_pack("{s:{s:b}}", "key_props", "exportable", 1);
+        rc = json_object_set_new(body, "policy", policy) == 0 ? 0 : KV_E_NOMEM;
+    }
+    return rc == 0 ? kv_object_read_attributes(cli, body, err) : rc;
 }
 
 int kv_cert_import_run(struct kv_cli *cli, struct kv_err *err)
@@ -226,7 +255,6 @@ int kv_cert_import_run(struct kv_cli *cli, struct kv_err *err)
     int rc = 0;
     KV_TRY(kv_cli_name(cli, &name, err));
     KV_TRY(read_import(cli, body, err));
-    KV_TRY(kv_object_read_attributes(cli, body, err));
     KV_TRY(kv_rest_object_path(path, "certificates", name, "import"));
     KV_TRY(kv_rest_call(cli, "POST", path, body, &bundle, err));
     rc = cli->invocation.as_json ? kv_cli_print_json(bundle, err)

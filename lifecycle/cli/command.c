@@ -170,7 +170,7 @@ static int parse_flag(struct words *words, struct kv_invocation *out,
     const struct kv_flag *table = out->command != NULL ? out->command->flags : NULL;
     const char **value = NULL;
     int i = find_flag(table, name, len);
-    if (i >= 0) {
+    if (table != NULL && i >= 0) {
         value = &out->flags[i];
     } else {
         table = kv_global_flags;
@@ -179,7 +179,7 @@ static int parse_flag(struct words *words, struct kv_invocation *out,
             return unknown_flag(out, name, err);
         value = table[i].value != NULL ? global_value(out, i) : NULL;
     }
-    if (table[i].value != NULL)
+    if (table[i].value != NULL && value != NULL)
         return take_value(words, equals, &table[i], out, value, err);
     if (equals != NULL)
         return usage(err, out, "--%s takes no value", table[i].name);

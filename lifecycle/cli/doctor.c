@@ -131,37 +131,44 @@ static int become(const char *user, struct kv_err *err)
     return 0;
 }
 
-static void check_grant(struct kv_cli *cli, struct kv_doctor *doctor, const char *uri)
+/* Ask for a grant as `user` (NULL: as we are). */
+static int ask_grant(const struct kv_doctor *doctor, const char *user, const char *uri,
+                     struct kv_err *err)
 {
-    const char *user = kv_cli_flag(cli, "as");
     uid_t before = geteuid();
     struct kv_probe probe = {.fd = -1};
-    struct kv_err err = KV_ERR_INIT;
-    int rc = 0;
-    if (user != NULL)
-        KV_TRY(become(user, &err));
-    KV_TRY(kv_probe_open(&probe, doctor->socket, &err));
-    KV_TRY(kv_probe_ask(&probe, KV_VERB_OPEN, uri, KV_OP_SIGN, &err));
-    kv_doctor_say(doctor, KV_FINDING_OK, "grant", NULL, "%s may sign with %s",
-                  user != NULL ? user : "this user", uri);
-out:
-    if (rc != 0) {
-        char cure[300];
-        const struct passwd *entry = getpwuid(geteuid());
-        (void)snprintf(cure, sizeof(cure),
-                       "keyvault access grant unix:%s --role tls-server --scope ...",
-                       user != NULL    ? user
-                       : entry != NULL ? entry->pw_name
-                                       : "USER");
-        kv_doctor_say(doctor, KV_FINDING_FAIL, "grant",
-                      err.code == KV_E_DENIED ? cure
-                      : err.hint[0] != '\0'   ? err.hint
-                                              : NULL,
-                      "%s: %s", uri, err.message);
-    }
+    int rc = user != NULL ? become(user, err) : 0;
+    if (rc == 0)
+        rc = kv_probe_open(&probe, doctor->socket, err);
+    if (rc == 0)
+        rc = kv_probe_ask(&probe, KV_VERB_OPEN, uri, KV_OP_SIGN, err);
     kv_probe_close(&probe);
     if (geteuid() != before && seteuid(before) != 0)
         abort(); /* root's own effective uid cannot be refused */
+    return rc;
+}
+
+static void check_grant(struct kv_cli *cli, struct kv_doctor *doctor, const char *uri)
+{
+    const char *user = kv_cli_flag(cli, "as");
+    const struct passwd *entry = getpwuid(geteuid());
+    const char *who = user != NULL ? user : entry != NULL ? entry->pw_name : "USER";
+    struct kv_err err = KV_ERR_INIT;
+    char cure[KV_ERR_TEXT_MAX];
+    if (ask_grant(doctor, user, uri, &err) == 0) {
+        kv_doctor_say(doctor, KV_FINDING_OK, "grant", NULL, "%s may sign with %s", who,
+                      uri);
+        return;
+    }
+    if (err.code == KV_E_DENIED)
+        (void)snprintf(cure, sizeof(cure),
+                       "keyvault access grant unix:%s --role tls-server --scope "
+                       "keys/NAME",
+                       who);
+    else
+        kv_str_cut(cure, sizeof(cure), err.hint, strlen(err.hint));
+    kv_doctor_say(doctor, KV_FINDING_FAIL, "grant", cure[0] != '\0' ? cure : NULL,
+                  "%s: %s", uri, err.message);
 }
 
 int kv_doctor_run(struct kv_cli *cli, struct kv_err *err)

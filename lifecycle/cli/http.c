@@ -58,6 +58,35 @@ static int read_url(struct kv_client *client, const char *api, struct kv_err *er
     return 0;
 }
 
+static int set_token(struct kv_client *client, const char *token, struct kv_err *err)
+{
+    if (token == NULL)
+        return 0;
+    if (kv_str_copy(client->token, sizeof(client->token), token) != 0 ||
+        strcspn(token, "\r\n ") != strlen(token))
+        return kv_err_set(err, KV_E_INVALID, "cli.bad-token",
+                          "KEYVAULT_TOKEN is no bearer token");
+    return 0;
+}
+
+static int set_address(struct kv_client *client, const struct kv_client_config *config,
+                       struct kv_err *err)
+{
+    const char *api = config->api;
+    int rc = 0;
+    if (kv_str_has_prefix(api, "unix:") && api[5] != '\0') {
+        rc = kv_transport_set_unix(&client->transport, api + 5, err);
+        return rc != 0 ? rc
+                       : kv_str_copy(client->host, KV_CLIENT_HOST_MAX, "localhost");
+    }
+    if (!kv_str_has_prefix(api, "https://"))
+        return bad_api(api, err);
+    rc = read_url(client, api, err);
+    if (rc == 0)
+        rc = kv_transport_set_tls(&client->transport, config->ca, err);
+    return rc == 0 ? set_token(client, config->token, err) : rc;
+}
+
 int kv_client_open(struct kv_client **out, const struct kv_client_config *config,
                    struct kv_err *err)
 {
@@ -65,24 +94,7 @@ int kv_client_open(struct kv_client **out, const struct kv_client_config *config
     if (client == NULL)
         return KV_E_NOMEM;
     kv_transport_init(&client->transport);
-    int rc = 0;
-    if (kv_str_has_prefix(config->api, "unix:") && config->api[5] != '\0') {
-        KV_TRY(kv_transport_set_unix(&client->transport, config->api + 5, err));
-        KV_TRY(kv_str_copy(client->host, sizeof(client->host), "localhost"));
-    } else if (kv_str_has_prefix(config->api, "https://")) {
-        KV_TRY(read_url(client, config->api, err));
-        KV_TRY(kv_transport_set_tls(&client->transport, config->ca, err));
-        if (config->token != NULL &&
-            (kv_str_copy(client->token, sizeof(client->token), config->token) != 0 ||
-             strcspn(config->token, "\r\n ") != strlen(config->token))) {
-            rc = kv_err_set(err, KV_E_INVALID, "cli.bad-token",
-                            "KEYVAULT_TOKEN is no bearer token");
-            goto out;
-        }
-    } else {
-        rc = bad_api(config->api, err);
-    }
-out:
+    int rc = set_address(client, config, err);
     if (rc == 0)
         *out = client;
     else
@@ -178,6 +190,30 @@ static int bad_reply(const char *why, struct kv_err *err)
                       "what answers there does not speak HTTP as expected (%s)", why);
 }
 
+/* The stream ended: good only if that is how the reply says its length. */
+static int on_end(struct reading *reading, bool got_any, struct kv_err *err)
+{
+    llhttp_errno_t end = llhttp_finish(&reading->parser);
+    if (reading->is_complete)
+        return 0;
+    if (got_any || end != HPE_OK)
+        return bad_reply("it ends in the middle", err);
+    return kv_err_set(err, KV_E_UNAVAILABLE, "cli.unreachable",
+                      "the API closed the connection without an answer");
+}
+
+static int on_bytes(struct reading *reading, const uint8_t *bytes, size_t n,
+                    struct kv_err *err)
+{
+    llhttp_errno_t result = llhttp_execute(&reading->parser, (const char *)bytes, n);
+    if (result == HPE_OK || reading->is_complete)
+        return 0;
+    return bad_reply(kv_buf_status(&reading->reply->body) != 0
+                         ? "too long"
+                         : llhttp_errno_name(result),
+                     err);
+}
+
 /* `*got_any` tells whether the server answered at all. */
 static int read_reply(struct kv_client *client, struct kv_reply *reply, bool *got_any,
                       struct kv_err *err)
@@ -191,32 +227,18 @@ static int read_reply(struct kv_client *client, struct kv_reply *reply, bool *go
     reading.parser.data = &reading;
     uint8_t bytes[8192];
     int rc = 0;
-    while (!reading.is_complete) {
+    while (rc == 0 && !reading.is_complete) {
         size_t n = 0;
-        KV_TRY(kv_transport_read(&client->transport, bytes, sizeof(bytes), &n, err));
-        if (n == 0) {
-            /* A body without a length ends with the connection. */
-            llhttp_errno_t end = llhttp_finish(&reading.parser);
-            if (reading.is_complete)
-                break;
-            rc = *got_any || end != HPE_OK
-                     ? bad_reply("it ends in the middle", err)
-                     : kv_err_set(err, KV_E_UNAVAILABLE, "cli.unreachable",
-                                  "the API closed the connection without an answer");
-            goto out;
-        }
-        *got_any = true;
-        llhttp_errno_t result = llhttp_execute(&reading.parser, (const char *)bytes, n);
-        if (result != HPE_OK && !reading.is_complete) {
-            rc = kv_buf_status(&reply->body) != 0
-                     ? bad_reply("too long", err)
-                     : bad_reply(llhttp_errno_name(result), err);
-            goto out;
+        rc = kv_transport_read(&client->transport, bytes, sizeof(bytes), &n, err);
+        if (rc == 0 && n == 0) {
+            rc = on_end(&reading, *got_any, err);
+        } else if (rc == 0) {
+            *got_any = true;
+            rc = on_bytes(&reading, bytes, n, err);
         }
     }
-    if (llhttp_should_keep_alive(&reading.parser) == 0)
+    if (rc == 0 && llhttp_should_keep_alive(&reading.parser) == 0)
         kv_transport_disconnect(&client->transport);
-out:
     kv_wipe(bytes, sizeof(bytes));
     return rc;
 }

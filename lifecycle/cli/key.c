@@ -157,22 +157,32 @@ static bool is_ec_body(const json_t *body)
     return strcmp(kv_json_text(body, "kty"), "EC") == 0;
 }
 
-int kv_key_create_run(struct kv_cli *cli, struct kv_err *err)
+/* Send a body that makes a version, and show what was made. */
+static int send_body(struct kv_cli *cli, const char *method, const char *operation,
+                     const json_t *body, struct kv_err *err)
 {
     char path[KV_REST_PATH_MAX];
+    json_t *bundle = NULL;
+    int rc = kv_rest_object_path(path, "keys", cli->invocation.args[0], operation);
+    if (rc == 0)
+        rc = kv_rest_call(cli, method, path, body, &bundle, err);
+    if (rc == 0)
+        rc = show(cli, bundle, err);
+    json_decref(bundle);
+    return rc;
+}
+
+int kv_key_create_run(struct kv_cli *cli, struct kv_err *err)
+{
     const char *name = NULL;
     json_t *body = json_object();
-    json_t *bundle = NULL;
     int rc = 0;
     KV_TRY(kv_cli_name(cli, &name, err));
     KV_TRY(set_type(cli, body, err));
     KV_TRY(set_ops(cli, body, is_ec_body(body), err));
     KV_TRY(kv_object_read_attributes(cli, body, err));
-    KV_TRY(kv_rest_object_path(path, "keys", name, "create"));
-    KV_TRY(kv_rest_call(cli, "POST", path, body, &bundle, err));
-    KV_TRY(show(cli, bundle, err));
+    KV_TRY(send_body(cli, "POST", "create", body, err));
 out:
-    json_decref(bundle);
     json_decref(body);
     return rc;
 }
@@ -212,31 +222,32 @@ out:
     return rc;
 }
 
+/* The private JWK of --file with its operations. */
+static int load_jwk(const struct kv_cli *cli, json_t **jwk, struct kv_err *err)
+{
+    EVP_PKEY *key = NULL;
+    int rc = load_key(cli, &key, err);
+    if (rc == 0)
+        rc = kv_pem_to_jwk(key, jwk, err);
+    if (rc == 0)
+        rc = set_ops(cli, *jwk, is_ec_body(*jwk), err);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
 int kv_key_import_run(struct kv_cli *cli, struct kv_err *err)
 {
-    char path[KV_REST_PATH_MAX];
     const char *name = NULL;
-    EVP_PKEY *key = NULL;
     json_t *jwk = NULL;
     json_t *body = json_object();
-    json_t *bundle = NULL;
     int rc = 0;
     KV_TRY(kv_cli_name(cli, &name, err));
-    KV_TRY(load_key(cli, &key, err));
-    KV_TRY(kv_pem_to_jwk(key, &jwk, err));
-    KV_TRY(set_ops(cli, jwk, is_ec_body(jwk), err));
-    if (json_object_set(body, "key", jwk) != 0) {
-        rc = KV_E_NOMEM;
-        goto out;
-    }
+    KV_TRY(load_jwk(cli, &jwk, err));
+    KV_TRY(json_object_set(body, "key", jwk) == 0 ? 0 : KV_E_NOMEM);
     KV_TRY(kv_object_read_attributes(cli, body, err));
-    KV_TRY(kv_rest_object_path(path, "keys", name, ""));
-    KV_TRY(kv_rest_call(cli, "PUT", path, body, &bundle, err));
-    KV_TRY(show(cli, bundle, err));
+    KV_TRY(send_body(cli, "PUT", "", body, err));
 out:
-    json_decref(bundle);
     json_decref(body);
     json_decref(jwk);
-    EVP_PKEY_free(key);
     return rc;
 }

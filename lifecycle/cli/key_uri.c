@@ -44,29 +44,36 @@ out:
     return rc;
 }
 
+static int fill(struct kv_cli *cli, struct kv_keyref *ref, bool is_following,
+                struct kv_err *err)
+{
+    json_t *bundle = NULL;
+    int rc = 0;
+    KV_TRY(kv_object_get(cli, "keys", &bundle, err));
+    const json_t *jwk = json_object_get(bundle, "key");
+    KV_TRY(kv_rest_vault_name(cli, ref->uri.vault, sizeof(ref->uri.vault), err));
+    kv_rest_id_name(kv_json_text(jwk, "kid"), ref->uri.name, sizeof(ref->uri.name));
+    KV_TRY(kv_str_copy(ref->key_type, sizeof(ref->key_type), type_of(jwk)));
+    if (!is_following)
+        rc = pin(ref, jwk, err);
+out:
+    json_decref(bundle);
+    return rc;
+}
+
 int kv_key_uri_pem_run(struct kv_cli *cli, struct kv_err *err)
 {
     struct kv_keyref ref = {.uri.collection = KV_URI_KEYS};
     struct kv_buf text;
-    kv_buf_init(&text, 8192);
-    json_t *bundle = NULL;
     bool is_following = kv_cli_flag(cli, "follow") != NULL;
-    int rc = 0;
-    if (is_following && cli->invocation.version != NULL) {
-        rc = kv_cli_bad(err, "--follow and --version exclude each other");
-        goto out;
-    }
-    KV_TRY(kv_object_get(cli, "keys", &bundle, err));
-    const json_t *jwk = json_object_get(bundle, "key");
-    KV_TRY(kv_rest_vault_name(cli, ref.uri.vault, sizeof(ref.uri.vault), err));
-    kv_rest_id_name(kv_json_text(jwk, "kid"), ref.uri.name, sizeof(ref.uri.name));
-    KV_TRY(kv_str_copy(ref.key_type, sizeof(ref.key_type), type_of(jwk)));
-    if (!is_following)
-        KV_TRY(pin(&ref, jwk, err));
-    KV_TRY(kv_keyref_encode_pem(&ref, &text, err));
-    KV_TRY(kv_io_write(kv_cli_flag(cli, "out"), text.data, text.len, err));
-out:
-    json_decref(bundle);
+    if (is_following && cli->invocation.version != NULL)
+        return kv_cli_bad(err, "--follow and --version exclude each other");
+    kv_buf_init(&text, 8192);
+    int rc = fill(cli, &ref, is_following, err);
+    if (rc == 0)
+        rc = kv_keyref_encode_pem(&ref, &text, err);
+    if (rc == 0)
+        rc = kv_io_write(kv_cli_flag(cli, "out"), text.data, text.len, err);
     kv_buf_free(&text);
     return rc;
 }

@@ -108,7 +108,7 @@ out:
 static int set_b64url(json_t *body, const char *member, const struct kv_buf *bytes)
 {
     struct kv_buf text;
-    kv_buf_init_secret(&text, 4 * MESSAGE_MAX);
+    kv_buf_init_secret(&text, 4 * (size_t)MESSAGE_MAX);
     int rc = kv_b64_encode(KV_B64_URL, bytes->data, bytes->len, &text);
     const char *data = text.len > 0 ? (const char *)text.data : "";
     if (rc == 0 && json_object_set_new(body, member, json_stringn(data, text.len)) != 0)
@@ -143,7 +143,7 @@ static int print_value(struct kv_cli *cli, const json_t *reply, bool is_raw,
     const char *text = kv_json_text(reply, "value");
     const char *file = kv_cli_flag(cli, "out");
     struct kv_buf bytes;
-    kv_buf_init_secret(&bytes, 4 * MESSAGE_MAX);
+    kv_buf_init_secret(&bytes, 4 * (size_t)MESSAGE_MAX);
     int rc = 0;
     if (cli->invocation.as_json) {
         rc = kv_cli_print_json(reply, err);
@@ -195,35 +195,75 @@ static int read_value(const struct kv_cli *cli, const char *file_flag,
     return 0;
 }
 
-int kv_key_verify_run(struct kv_cli *cli, struct kv_err *err)
+/* The body of a verification: algorithm, digest or message, signature. */
+static int verify_body(struct kv_cli *cli, json_t **body, struct kv_err *err)
 {
     const struct scheme *scheme = NULL;
     struct kv_buf input;
     struct kv_buf signature;
     kv_buf_init_secret(&input, MESSAGE_MAX);
     kv_buf_init_secret(&signature, 4096);
-    json_t *body = NULL;
-    json_t *reply = NULL;
     int rc = 0;
     KV_TRY(read_value(cli, "signature", &signature, err));
     KV_TRY(choose_scheme(cli, &scheme, err));
     KV_TRY(read_input(cli, scheme, &input, err));
-    body = json_pack("{s:s}", "alg", scheme->alg);
-    KV_TRY(set_b64url(body, "digest", &input));
-    KV_TRY(set_b64url(body, "value", &signature));
-    KV_TRY(post(cli, "verify", body, &reply, err));
+    *body = json_pack("{s:s}", "alg", scheme->alg);
+    KV_TRY(set_b64url(*body, "digest", &input));
+    KV_TRY(set_b64url(*body, "value", &signature));
+out:
+    kv_buf_free(&signature);
+    kv_buf_free(&input);
+    return rc;
+}
+
+static int print_verdict(const struct kv_cli *cli, const json_t *reply,
+                         struct kv_err *err)
+{
     bool is_good = json_is_true(json_object_get(reply, "value"));
+    int rc = 0;
     if (cli->invocation.as_json)
-        KV_TRY(kv_cli_print_json(reply, err));
-    if (!is_good)
+        rc = kv_cli_print_json(reply, err);
+    else if (is_good)
+        (void)puts("good signature");
+    if (rc == 0 && !is_good)
         rc = kv_err_set(err, KV_E_INTEGRITY, "cli.bad-signature",
                         "the signature does not belong to this text and key");
-    else if (!cli->invocation.as_json)
-        (void)puts("good signature");
-out:
+    return rc;
+}
+
+int kv_key_verify_run(struct kv_cli *cli, struct kv_err *err)
+{
+    json_t *body = NULL;
+    json_t *reply = NULL;
+    int rc = verify_body(cli, &body, err);
+    if (rc == 0)
+        rc = post(cli, "verify", body, &reply, err);
+    if (rc == 0)
+        rc = print_verdict(cli, reply, err);
     json_decref(reply);
     json_decref(body);
-    kv_buf_free(&signature);
+    return rc;
+}
+
+static int crypt_body(const struct kv_cli *cli, bool is_decrypt, json_t **body,
+                      struct kv_err *err)
+{
+    const char *alg = kv_cli_flag(cli, "alg");
+    const char *file = kv_cli_flag(cli, "file");
+    struct kv_buf input;
+    kv_buf_init_secret(&input, 4096);
+    int rc = 0;
+    if (is_decrypt)
+        rc = read_value(cli, "file", &input, err);
+    else if (file == NULL)
+        rc = kv_cli_bad(err, "--file is needed: what to encrypt, - for standard input");
+    else
+        rc = kv_io_read(file, &input, err);
+    if (rc == 0) {
+        *body = json_pack("{s:s}", "alg", alg != NULL ? alg : "RSA-OAEP-256");
+        rc = *body != NULL ? set_b64url(*body, "value", &input)
+                           : kv_cli_bad(err, "--alg is no UTF-8 text");
+    }
     kv_buf_free(&input);
     return rc;
 }
@@ -231,31 +271,15 @@ out:
 static int crypt(struct kv_cli *cli, const char *operation, struct kv_err *err)
 {
     bool is_decrypt = strcmp(operation, "decrypt") == 0;
-    const char *alg = kv_cli_flag(cli, "alg");
-    struct kv_buf input;
-    kv_buf_init_secret(&input, 4096);
-    json_t *body = json_pack("{s:s}", "alg", alg != NULL ? alg : "RSA-OAEP-256");
+    json_t *body = NULL;
     json_t *reply = NULL;
-    int rc = 0;
-    if (is_decrypt) {
-        KV_TRY(read_value(cli, "file", &input, err));
-    } else if (kv_cli_flag(cli, "file") == NULL) {
-        rc = kv_cli_bad(err, "--file is needed: what to encrypt, - for standard input");
-        goto out;
-    } else {
-        KV_TRY(kv_io_read(kv_cli_flag(cli, "file"), &input, err));
-    }
-    if (body == NULL) {
-        rc = kv_cli_bad(err, "--alg is no text");
-        goto out;
-    }
-    KV_TRY(set_b64url(body, "value", &input));
-    KV_TRY(post(cli, operation, body, &reply, err));
-    KV_TRY(print_value(cli, reply, is_decrypt, err));
-out:
+    int rc = crypt_body(cli, is_decrypt, &body, err);
+    if (rc == 0)
+        rc = post(cli, operation, body, &reply, err);
+    if (rc == 0)
+        rc = print_value(cli, reply, is_decrypt, err);
     json_decref(reply);
     json_decref(body);
-    kv_buf_free(&input);
     return rc;
 }
 

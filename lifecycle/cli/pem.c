@@ -105,7 +105,7 @@ int kv_pem_load_key(const struct kv_buf *file, const struct kv_buf *password,
 static int set_bytes(json_t *jwk, const char *member, const uint8_t *data, size_t len)
 {
     struct kv_buf text;
-    kv_buf_init_secret(&text, 4 * NUMBER_MAX);
+    kv_buf_init_secret(&text, 4 * (size_t)NUMBER_MAX);
     int rc = kv_b64_encode(KV_B64_URL, data, len, &text);
     if (rc == 0 &&
         json_object_set_new(jwk, member,

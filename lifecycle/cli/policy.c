@@ -70,35 +70,55 @@ static int set_number(const struct kv_cli *cli, json_t *object, const char *memb
 /* --- sections ----------------------------------------------------------------------
  */
 
+/* What --key-type and --curve say together. */
+struct key_choice {
+    bool is_ec;
+    bool is_rsa;
+    const char *curve; /* NULL unless given */
+};
+
+static int choose_key(const struct kv_cli *cli, struct key_choice *out,
+                      struct kv_err *err)
+{
+    const char *type = kv_cli_flag(cli, "key-type");
+    out->curve = kv_cli_flag(cli, "curve");
+    out->is_rsa = type != NULL && kv_str_equal_nocase(type, "RSA");
+    out->is_ec = type != NULL ? kv_str_equal_nocase(type, "EC") : out->curve != NULL;
+    if (type != NULL && !out->is_ec && !out->is_rsa)
+        return kv_cli_bad(err, "--key-type is RSA or EC, not '%s'", type);
+    if (out->curve != NULL && !out->is_ec)
+        return kv_cli_bad(err, "--curve is for EC keys");
+    if (out->is_ec && kv_cli_flag(cli, "size") != NULL)
+        return kv_cli_bad(err, "--size is for RSA keys");
+    return 0;
+}
+
+static int set_type(json_t *key, const struct key_choice *choice, struct kv_err *err)
+{
+    if (choice->is_rsa) {
+        (void)json_object_del(key, "crv");
+        return set(key, "kty", json_string("RSA"));
+    }
+    if (!choice->is_ec)
+        return 0;
+    (void)json_object_del(key, "key_size");
+    int rc = set(key, "kty", json_string("EC"));
+    const char *curve = choice->curve != NULL ? choice->curve : "P-256";
+    return rc == 0 ? set_text(key, "crv", curve, "curve", err) : rc;
+}
+
 static int set_key(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
 {
     json_t *key = section(policy, "key_props");
-    const char *type = kv_cli_flag(cli, "key-type");
-    const char *curve = kv_cli_flag(cli, "curve");
-    bool is_ec = type != NULL && kv_str_equal_nocase(type, "EC");
-    int rc = 0;
-    if (type != NULL && !is_ec && !kv_str_equal_nocase(type, "RSA"))
-        return kv_cli_bad(err, "--key-type is RSA or EC, not '%s'", type);
-    if (curve != NULL && type == NULL)
-        is_ec = true;
-    if (curve != NULL && !is_ec)
-        return kv_cli_bad(err, "--curve is for EC keys");
-    if (is_ec && kv_cli_flag(cli, "size") != NULL)
-        return kv_cli_bad(err, "--size is for RSA keys");
-    if (is_ec) {
-        (void)json_object_del(key, "key_size");
-        KV_TRY(set(key, "kty", json_string("EC")));
-        KV_TRY(set_text(key, "crv", curve != NULL ? curve : "P-256", "curve", err));
-    } else if (type != NULL) {
-        (void)json_object_del(key, "crv");
-        KV_TRY(set(key, "kty", json_string("RSA")));
-    }
-    KV_TRY(set_number(cli, key, "key_size", "size", 16384, err));
-    if (kv_cli_flag(cli, "exportable") != NULL)
-        KV_TRY(set(key, "exportable", json_true()));
-    else if (json_object_get(key, "exportable") == NULL)
-        KV_TRY(set(key, "exportable", json_false()));
-out:
+    struct key_choice choice;
+    int rc = choose_key(cli, &choice, err);
+    if (rc == 0)
+        rc = set_type(key, &choice, err);
+    if (rc == 0)
+        rc = set_number(cli, key, "key_size", "size", 16384, err);
+    bool is_exportable = kv_cli_flag(cli, "exportable") != NULL;
+    if (rc == 0 && (is_exportable || json_object_get(key, "exportable") == NULL))
+        rc = set(key, "exportable", json_boolean(is_exportable));
     return rc;
 }
 
@@ -113,29 +133,44 @@ static int set_usage(json_t *policy, json_t *x509)
     return set(x509, "key_usage", json_pack("[s]", "digitalSignature"));
 }
 
+static int set_names(const struct kv_cli *cli, json_t *x509, struct kv_err *err)
+{
+    static const struct {
+        const char *flag;
+        const char *member;
+    } names[] = {{"dns", "dns_names"}, {"ip", "ipAddresses"}, {"email", "emails"}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (kv_cli_flag(cli, names[i].flag) != NULL)
+            rc = set_list(cli, section(x509, "sans"), names[i].member, names[i].flag,
+                          err);
+    }
+    return rc;
+}
+
+static int set_validity(const struct kv_cli *cli, json_t *x509, struct kv_err *err)
+{
+    bool by_hours = kv_cli_flag(cli, "validity-hours") != NULL;
+    if (kv_cli_flag(cli, "validity-months") != NULL && by_hours)
+        return kv_cli_bad(err, "--validity-months and --validity-hours exclude each "
+                               "other");
+    int rc = set_number(cli, x509, "validity_months", "validity-months", 1200, err);
+    if (rc == 0)
+        rc = set_number(cli, x509, "validity_hours", "validity-hours", 876000, err);
+    if (by_hours)
+        (void)json_object_del(x509, "validity_months");
+    return rc;
+}
+
 static int set_x509(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
 {
     json_t *x509 = section(policy, "x509_props");
-    int rc = 0;
-    if (kv_cli_flag(cli, "validity-months") != NULL &&
-        kv_cli_flag(cli, "validity-hours") != NULL)
-        return kv_cli_bad(err, "--validity-months and --validity-hours exclude each "
-                               "other");
-    KV_TRY(set_text(x509, "subject", kv_cli_flag(cli, "subject"), "subject", err));
-    if (kv_cli_flag(cli, "dns") != NULL || kv_cli_flag(cli, "ip") != NULL ||
-        kv_cli_flag(cli, "email") != NULL) {
-        json_t *sans = section(x509, "sans");
-        KV_TRY(set_list(cli, sans, "dns_names", "dns", err));
-        KV_TRY(set_list(cli, sans, "ipAddresses", "ip", err));
-        KV_TRY(set_list(cli, sans, "emails", "email", err));
-    }
-    KV_TRY(set_number(cli, x509, "validity_months", "validity-months", 1200, err));
-    KV_TRY(set_number(cli, x509, "validity_hours", "validity-hours", 876000, err));
-    if (kv_cli_flag(cli, "validity-hours") != NULL)
-        (void)json_object_del(x509, "validity_months");
-    KV_TRY(set_usage(policy, x509));
-out:
-    return rc;
+    int rc = set_text(x509, "subject", kv_cli_flag(cli, "subject"), "subject", err);
+    if (rc == 0)
+        rc = set_names(cli, x509, err);
+    if (rc == 0)
+        rc = set_validity(cli, x509, err);
+    return rc == 0 ? set_usage(policy, x509) : rc;
 }
 
 static int set_renewal(const struct kv_cli *cli, json_t *policy, struct kv_err *err)

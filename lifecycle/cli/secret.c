@@ -82,7 +82,7 @@ static int set_value(json_t *body, const struct kv_buf *value, bool as_base64,
 {
     const char *text = value->len > 0 ? (const char *)value->data : "";
     struct kv_buf encoded;
-    kv_buf_init_secret(&encoded, 2 * SECRET_MAX);
+    kv_buf_init_secret(&encoded, 2 * (size_t)SECRET_MAX);
     json_t *json = NULL;
     int rc = 0;
     if (as_base64) {
@@ -140,29 +140,37 @@ static int show(struct kv_cli *cli, const json_t *bundle, struct kv_err *err)
     return 0;
 }
 
-int kv_secret_set_run(struct kv_cli *cli, struct kv_err *err)
+static int set_body(const struct kv_cli *cli, json_t *body, struct kv_err *err)
 {
-    char path[KV_REST_PATH_MAX];
-    const char *name = NULL;
     bool as_base64 = false;
     struct kv_buf value;
     kv_buf_init_secret(&value, SECRET_MAX);
-    json_t *body = json_object();
-    json_t *bundle = NULL;
     int rc = 0;
-    KV_TRY(kv_cli_name(cli, &name, err));
     KV_TRY(read_encoding(cli, &as_base64, err));
     KV_TRY(kv_object_read_attributes(cli, body, err));
     KV_TRY(set_content_type(cli, body, err));
     KV_TRY(read_value(cli, &value, err));
     KV_TRY(set_value(body, &value, as_base64, err));
+out:
+    kv_buf_free(&value);
+    return rc;
+}
+
+int kv_secret_set_run(struct kv_cli *cli, struct kv_err *err)
+{
+    char path[KV_REST_PATH_MAX];
+    const char *name = NULL;
+    json_t *body = json_object();
+    json_t *bundle = NULL;
+    int rc = 0;
+    KV_TRY(kv_cli_name(cli, &name, err));
+    KV_TRY(set_body(cli, body, err));
     KV_TRY(kv_rest_object_path(path, "secrets", name, ""));
     KV_TRY(kv_rest_call(cli, "PUT", path, body, &bundle, err));
     KV_TRY(show(cli, bundle, err));
 out:
     json_decref(bundle);
     json_decref(body);
-    kv_buf_free(&value);
     return rc;
 }
 
@@ -174,7 +182,7 @@ static int write_value(struct kv_cli *cli, const json_t *bundle, struct kv_err *
     size_t len = json_string_length(json_object_get(bundle, "value"));
     const char *encoding = kv_json_text(json_object_get(bundle, "tags"), ENCODING_TAG);
     struct kv_buf bytes;
-    kv_buf_init_secret(&bytes, 2 * SECRET_MAX);
+    kv_buf_init_secret(&bytes, 2 * (size_t)SECRET_MAX);
     int rc = 0;
     if (strcmp(encoding, "base64") != 0) {
         rc = kv_io_write(kv_cli_flag(cli, "out"), text, len, err);

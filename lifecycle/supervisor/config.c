@@ -49,7 +49,9 @@ struct scan {
 static void scan_plain(struct scan *scan, const char *text, size_t len, size_t *i)
 {
     char c = text[*i];
-    char next = *i + 1 < len ? text[*i + 1] : '\0';
+    char next = '\0';
+    if (*i + 1 < len)
+        next = text[*i + 1];
     if (c == '"' || c == '\'') {
         scan->state = SCAN_QUOTE;
         scan->quote = c;

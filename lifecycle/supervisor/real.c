@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/core/str.h"
-
 /* A directory below the state that one role owns. */
 static int make_owned(const char *parent, const char *name, const struct kv_user *owner,
                       struct kv_err *err)
@@ -86,8 +84,8 @@ int kv_real_open(struct kv_setup *setup, struct kv_err *err)
         kv_err_hint(err, "to try keyvault out without root: keyvaultd --dev DIR");
         goto out;
     }
-    KV_TRY(kv_str_copy(setup->state_dir, sizeof(setup->state_dir), KV_PATH_STATE));
-    KV_TRY(kv_str_copy(setup->run_dir, sizeof(setup->run_dir), KV_PATH_RUN));
+    (void)snprintf(setup->state_dir, sizeof(setup->state_dir), "%s", KV_PATH_STATE);
+    (void)snprintf(setup->run_dir, sizeof(setup->run_dir), "%s", KV_PATH_RUN);
     KV_TRY(kv_paths_find(&setup->paths, err));
     KV_TRY(find_users(setup, err));
     KV_TRY(make_dirs(setup, err));
