@@ -39,7 +39,7 @@ int kv_recovery_format(const uint8_t key[KV_RECOVERY_LEN], struct kv_buf *out)
     for (unsigned digit = 0; digit < DIGITS; digit++) {
         unsigned value = 0;
         for (unsigned bit = digit * 5; bit < digit * 5 + 5; bit++)
-            value = value << 1 | ((raw[bit / 8] >> (7 - bit % 8)) & 1u);
+            value = value << 1 | ((unsigned)(raw[bit / 8] >> (7 - bit % 8)) & 1u);
         if (digit > 0 && digit % GROUP == 0)
             text[at++] = '-';
         text[at++] = alphabet[value];

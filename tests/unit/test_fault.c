@@ -13,6 +13,7 @@
 #include "store/core/log.h"
 #include "store/keyring/key_internal.h"
 #include "store/keyring/role.h"
+#include "store/keyring/seal.h"
 #include "tests/support/fault.h"
 #include "tests/support/fixture.h"
 
@@ -109,6 +110,60 @@ Test(fault, a_log_loses_records_only)
     fclose(sink);
 }
 
+/* Wrap a new vault key, open it, seal and open a row; 0 or the first failure. */
+static int seal_once(const struct kv_secret *root)
+{
+    static const uint8_t id[KV_ID_LEN];
+    static const uint8_t body[300];
+    const struct kv_ident ident = {.kind = KV_KIND_SECRET, .name = "s", .term = 1};
+    struct kv_role_vault_key msg = {.term = 1};
+    struct kv_seal *seal = NULL;
+    struct kv_secret key = {0};
+    struct kv_secret again = {0};
+    struct kv_buf wrapped;
+    struct kv_buf row;
+    struct kv_buf plain;
+    kv_buf_init(&wrapped, 200);
+    kv_buf_init(&row, KV_ROW_MAX);
+    kv_buf_init_secret(&plain, KV_BODY_MAX);
+    int rc = kv_seal_new(&seal, id, root, kv_rand_system());
+    if (rc == 0)
+        rc = kv_seal_vault_key_new(seal, id, 1, &key, &wrapped);
+    msg.wrapped = (struct kv_bytes){wrapped.data, wrapped.len};
+    if (rc == 0)
+        rc = kv_seal_vault_key_open(seal, &msg, &again, NULL);
+    if (rc == 0)
+        rc = kv_seal_row(seal, &again, &ident, (struct kv_bytes){body, sizeof(body)},
+                         &row);
+    if (rc == 0)
+        rc = kv_seal_row_open(seal, &key, &ident, (struct kv_bytes){row.data, row.len},
+                              &plain, NULL);
+    cr_expect_eq(plain.len, rc == 0 ? sizeof(body) : 0);
+    kv_seal_free(seal);
+    kv_secret_free(&key);
+    kv_secret_free(&again);
+    kv_buf_free(&wrapped);
+    kv_buf_free(&row);
+    kv_buf_free(&plain);
+    return rc;
+}
+
+Test(fault, sealing_fails_as_a_whole, .timeout = 90)
+{
+    struct kv_secret root;
+    cr_assert_eq(kv_secret_init(&root, KV_ROOT_LEN), 0);
+    for (int libcrypto = 0; libcrypto < 2; libcrypto++) {
+        cr_assert(fault_use_libcrypto(libcrypto == 1));
+        cr_assert_eq(seal_once(&root), 0);
+        long n = 1;
+        for (; fault_round(n); n++)
+            if (seal_once(&root) != 0)
+                cr_expect(fault_was_hit(), "%ld", n);
+        cr_expect_geq(n, 5, "%ld", n);
+    }
+    kv_secret_free(&root);
+}
+
 static const struct {
     const char *file;
     uint8_t import;
@@ -200,7 +255,7 @@ Test(fault, keys_survive_our_allocations)
     kv_keys_fini();
 }
 
-Test(fault, keys_survive_allocations_of_libcrypto)
+Test(fault, keys_survive_allocations_of_libcrypto, .timeout = 90)
 {
     cr_assert_eq(kv_keys_init(NULL), 0);
     cr_assert(fault_use_libcrypto(true));
