@@ -113,10 +113,10 @@ int kv_dev_open(struct kv_setup *setup, struct kv_err *err)
     setup->config.allow_swap = true;
     kv_setup_children(setup);
 
-    struct kv_args *keyring = &setup->supervisor->children[0].args;
+    struct kv_args *keyring = &setup->supervisor.children[0].args;
     kv_args_add(keyring, "--init");
     set_file(keyring, "--recovery-out", setup->state_dir, "recovery.key");
-    struct kv_args *service = &setup->supervisor->children[1].args;
+    struct kv_args *service = &setup->supervisor.children[1].args;
     kv_args_add(service, "--dev");
     kv_args_set(service, "--api-mode", "0600");
     set_file(service, "--token-out", setup->state_dir, "token");
@@ -137,7 +137,7 @@ static void keep_port(struct kv_setup *setup)
     char fixed[KV_LISTEN_MAX + 8];
     (void)snprintf(fixed, sizeof(fixed), "%.*s:%u", (int)(colon - listen), listen,
                    setup->facts.port);
-    kv_args_set(&setup->supervisor->children[1].args, "--listen", fixed);
+    kv_args_set(&setup->supervisor.children[1].args, "--listen", fixed);
 }
 
 static int gather(struct kv_setup *setup, struct kv_err *err)

@@ -120,29 +120,28 @@ static enum kv_log_format format_of(const struct kv_config *config)
 static int run(struct kv_setup *setup)
 {
     struct kv_err err = KV_ERR_INIT;
-    struct kv_supervisor supervisor = {
+    struct kv_supervisor *supervisor = &setup->supervisor;
+    *supervisor = (struct kv_supervisor){
         .clock = kv_clock_system(),
         .on_ready = setup->dev_dir != NULL ? kv_dev_on_ready : kv_real_on_ready,
         .arg = setup,
         .signal_fd = -1,
     };
-    setup->supervisor = &supervisor;
-    int rc =
-        setup->dev_dir != NULL ? kv_dev_open(setup, &err) : kv_real_open(setup, &err);
-    if (rc != 0)
-        goto out;
-    KV_TRY(kv_log_open(&supervisor.log, format_of(&setup->config),
+    int rc = 0;
+    KV_TRY(setup->dev_dir != NULL ? kv_dev_open(setup, &err)
+                                  : kv_real_open(setup, &err));
+    KV_TRY(kv_log_open(&supervisor->log, format_of(&setup->config),
                        setup->config.log_level, STDERR_FILENO, "keyvaultd",
-                       supervisor.clock));
-    KV_TRY(kv_supervise_open(&supervisor, &err));
-    KV_TRY(kv_supervise_run(&supervisor, &err));
+                       supervisor->clock));
+    KV_TRY(kv_supervise_open(supervisor, &err));
+    KV_TRY(kv_supervise_run(supervisor, &err));
 out:
     if (rc != 0) {
         (void)kv_err_set(&err, rc, "supervisor.failed", "%s", kv_code_text(rc));
         print_error(&err);
     }
-    kv_supervise_close(&supervisor);
-    kv_log_close(supervisor.log);
+    kv_supervise_close(supervisor);
+    kv_log_close(supervisor->log);
     if (setup->lock_fd >= 0)
         (void)close(setup->lock_fd);
     return rc == 0 ? 0 : 1;

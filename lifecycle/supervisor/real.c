@@ -91,9 +91,9 @@ int kv_real_open(struct kv_setup *setup, struct kv_err *err)
     KV_TRY(make_dirs(setup, err));
     kv_user_raise_memlock();
     kv_setup_children(setup);
-    kv_args_set(&setup->supervisor->children[1].args, "--admin-uid", "0");
-    setup->supervisor->children[0].user = &setup->keyring_user;
-    setup->supervisor->children[1].user = &setup->service_user;
+    kv_args_set(&setup->supervisor.children[1].args, "--admin-uid", "0");
+    setup->supervisor.children[0].user = &setup->keyring_user;
+    setup->supervisor.children[1].user = &setup->service_user;
 out:
     return rc;
 }

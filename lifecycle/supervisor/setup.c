@@ -101,9 +101,9 @@ static void add_common(struct kv_args *args, const struct kv_setup *setup)
 
 void kv_setup_children(struct kv_setup *setup)
 {
-    struct kv_child *keyring = &setup->supervisor->children[0];
-    struct kv_child *service = &setup->supervisor->children[1];
-    setup->supervisor->n_children = 2;
+    struct kv_child *keyring = &setup->supervisor.children[0];
+    struct kv_child *service = &setup->supervisor.children[1];
+    setup->supervisor.n_children = 2;
     kv_child_init(keyring, "keyring", setup->paths.keyring);
     kv_child_init(service, "service", setup->paths.service);
 

@@ -22,7 +22,7 @@ struct kv_setup {
     char run_dir[PATH_MAX];
     int lock_fd; /* -1: not locked */
     struct kv_dev_facts facts;
-    struct kv_supervisor *supervisor;
+    struct kv_supervisor supervisor;
 };
 
 /* Take the lock file of a state directory for the life of this process and write our
