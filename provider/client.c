@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "provider/async.h"
 #include "provider/pool.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -213,7 +214,7 @@ static int exchange(const struct kv_client *client, struct kv_conn *conn,
     kv_frame_end(&conn->out, begin);
     rc = kv_conn_exchange(conn, &limits, &reply, err);
     if (rc != 0) {
-        kv_conn_close(conn);
+        kv_conn_drop(conn);
         return rc;
     }
     if (reply.status != 0)
@@ -283,7 +284,7 @@ static int attempt(struct kv_client *client, struct kv_conn *conn,
     rc = open_key(client, conn, call->key, err);
     if (rc == 0)
         rc = exchange(client, conn, call, err);
-    if (rc != 0 && conn->fd < 0) {
+    if (rc != 0 && (conn->fd < 0 || conn->is_broken)) {
         begin_life(client);
         *may_retry = rc == KV_E_UNAVAILABLE;
     } else if (rc == KV_E_NOT_FOUND && was_opened) {
@@ -292,6 +293,26 @@ static int attempt(struct kv_client *client, struct kv_conn *conn,
     }
 out:
     return rc;
+}
+
+/* The same in an ASYNC job, on the connection of its wait context. False when there is
+ * none to use, or when it broke: the ordinary way is still open then. */
+static bool attempt_async(struct kv_client *client, const struct kv_client_call *call,
+                          int *rc, struct kv_err *err)
+{
+    bool may_retry = false;
+    struct kv_conn *conn = client->config.is_async ? kv_async_conn(client) : NULL;
+    if (conn == NULL)
+        return false;
+    *rc = 0;
+    if (conn->fd < 0)
+        *rc = connect_any(client, conn, err);
+    if (*rc == 0 && conn->on_wait == NULL)
+        *rc = kv_async_announce(client, conn);
+    if (*rc == 0)
+        *rc = attempt(client, conn, call, &may_retry, err);
+    kv_async_settle(conn);
+    return *rc == 0 || !may_retry;
 }
 
 int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
@@ -306,6 +327,8 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
     if (client->config.bad_setting[0] != '\0')
         return kv_err_set(err, KV_E_INVALID, "client.bad-setting", "%s",
                           client->config.bad_setting);
+    if (attempt_async(client, call, &rc, err))
+        return rc;
     kv_conn_init(&own);
     for (int i = 0; i < 2 && may_retry; i++) {
         *err = KV_ERR_INIT;

@@ -18,6 +18,7 @@ struct kv_client_config {
     int64_t server_uid; /* KV_CONN_ANY_SAFE_UID when not configured */
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms;
+    bool is_async;                     /* let ASYNC jobs pause */
     char bad_setting[KV_ERR_TEXT_MAX]; /* not "": why no call can be made */
 };
 

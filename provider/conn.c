@@ -51,6 +51,17 @@ void kv_conn_close(struct kv_conn *conn)
     kv_conn_init(conn);
 }
 
+void kv_conn_drop(struct kv_conn *conn)
+{
+    if (conn->on_wait == NULL) {
+        kv_conn_close(conn);
+        return;
+    }
+    conn->is_broken = true;
+    if (kv_conn_is_ours(conn))
+        (void)shutdown(conn->fd, SHUT_RDWR); /* nothing to do about a failure */
+}
+
 static int set_timeout(int fd, int option, int64_t timeout_ms)
 {
     const struct timeval limit = {.tv_sec = timeout_ms / 1000,
@@ -186,6 +197,8 @@ static int exchange_within(struct kv_conn *conn, int64_t timeout_ms,
                           KV_FRAME_MAX);
     int64_t deadline = now_ms() + timeout_ms;
     int rc = send_all(conn, deadline);
+    if (rc == 0 && conn->on_wait != NULL)
+        conn->on_wait(conn, deadline);
     if (rc == 0)
         rc = receive_frame(conn, deadline, reply);
     kv_buf_reset(&conn->out); /* a message to sign does not linger */

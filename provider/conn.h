@@ -22,6 +22,10 @@ struct kv_conn {
     pid_t server_pid;
     uid_t server_uid;
     uint8_t installation[KV_ID_LEN];
+    /* set when the descriptor is announced to an ASYNC job's wait context */
+    void (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
+    uint32_t generation;
+    bool is_broken; /* to be closed by the wait context, no longer used by us */
     struct kv_buf out;
     struct kv_buf in;
 };
@@ -43,6 +47,10 @@ void kv_conn_init(struct kv_conn *conn);
  * (client.bad-reply) or KV_E_NOMEM; the connection is closed on failure. */
 int kv_conn_open(struct kv_conn *conn, const struct kv_conn_target *target,
                  struct kv_err *err) KV_MUST_CHECK;
+
+/* After a failure: close, or if the host may still be polling the descriptor, only mark
+ * it broken and end the stream. */
+void kv_conn_drop(struct kv_conn *conn);
 
 /* Close and release; accepts an unconnected object. A descriptor that the host has
  * closed and reused is left alone. */

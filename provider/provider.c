@@ -249,6 +249,16 @@ static void set_timeout(struct kv_client_config *config, const char *key,
         refuse(config, key, text);
 }
 
+static void set_switch(struct kv_client_config *config, const char *key,
+                       const char *text, bool *out)
+{
+    if (text == NULL)
+        return;
+    *out = strcmp(text, "on") == 0;
+    if (!*out && strcmp(text, "off") != 0)
+        refuse(config, key, text);
+}
+
 static void set_address(struct kv_client_config *config, const char *key,
                         const char *text, char out[KV_CONN_ADDRESS_MAX])
 {
@@ -266,12 +276,14 @@ static bool read_config(const struct core *core, struct kv_client_config *config
     const char *uid = NULL;
     const char *connect_ms = NULL;
     const char *reply_ms = NULL;
+    const char *async = NULL;
     OSSL_PARAM params[] = {
         OSSL_PARAM_utf8_ptr("socket", &socket, 0),
         OSSL_PARAM_utf8_ptr("abstract-socket", &abstract, 0),
         OSSL_PARAM_utf8_ptr("server-uid", &uid, 0),
         OSSL_PARAM_utf8_ptr("connect-timeout-ms", &connect_ms, 0),
         OSSL_PARAM_utf8_ptr("reply-timeout-ms", &reply_ms, 0),
+        OSSL_PARAM_utf8_ptr("async", &async, 0),
         OSSL_PARAM_END,
     };
     if (core->get_params != NULL && !core->get_params(core->reason.handle, params))
@@ -289,6 +301,7 @@ static bool read_config(const struct core *core, struct kv_client_config *config
     set_uid(config, uid);
     set_timeout(config, "connect-timeout-ms", connect_ms, &config->connect_timeout_ms);
     set_timeout(config, "reply-timeout-ms", reply_ms, &config->reply_timeout_ms);
+    set_switch(config, "async", async, &config->is_async);
     return true;
 }
 

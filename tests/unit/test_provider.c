@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <openssl/async.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
@@ -9,6 +10,7 @@
 #include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <string.h>
 
 #include "provider/provider.h"
@@ -569,6 +571,86 @@ Test(provider, a_pinned_file_with_another_key_does_not_sign)
     cr_expect_eq(fake_keyring_counts(fixture.keyring)->signs, 0);
     EVP_PKEY_free(key);
     EVP_PKEY_free(file);
+}
+
+/* --- ASYNC jobs --- */
+
+/* AddressSanitizer reports the longjmp() of libcrypto's fibres as suspicious. */
+#ifdef KV_SANITIZED
+static const bool is_sanitized = true;
+#else
+static const bool is_sanitized = false;
+#endif
+
+struct job {
+    EVP_PKEY *key;
+    unsigned char sig[128];
+    size_t len;
+    int result;
+};
+
+static int sign_in_job(void *arg)
+{
+    struct job *job = *(struct job **)arg;
+    job->len = sizeof(job->sig);
+    job->result = sign(job->key, job->sig, &job->len);
+    return 1;
+}
+
+/* Run a job as a server's loop does; returns how often it paused. */
+static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
+{
+    ASYNC_JOB *async = NULL;
+    int n_pauses = 0;
+    int ret = 0;
+    job->result = 0;
+    for (;;) {
+        int state =
+            ASYNC_start_job(&async, wait_ctx, &ret, sign_in_job, &job, sizeof(job));
+        if (state == ASYNC_FINISH)
+            return n_pauses;
+        cr_assert_eq(state, ASYNC_PAUSE);
+        OSSL_ASYNC_FD fd = -1;
+        size_t n_fds = 1;
+        n_pauses++;
+        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, NULL, &n_fds), 1);
+        cr_assert_eq(n_fds, 1);
+        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, &fd, &n_fds), 1);
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        cr_assert_eq(poll(&pfd, 1, 5000), 1, "the descriptor tells when to resume");
+    }
+}
+
+static void test_jobs(void)
+{
+    struct provider_fixture paused;
+    provider_fixture_open(&paused, "async = on");
+    struct job job = {.key = provider_fixture_key(&paused, "keyvault:///keys/p256")};
+    cr_assert_not_null(job.key);
+    ASYNC_WAIT_CTX *wait_ctx = ASYNC_WAIT_CTX_new();
+    cr_assert_eq(ASYNC_init_thread(1, 1), 1);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_geq(run_job(wait_ctx, &job), 1, "the job pauses");
+        cr_expect_eq(job.result, 1);
+        cr_expect_eq(verify(job.key, job.sig, job.len), 1);
+    }
+    cr_expect_eq(fake_keyring_counts(paused.keyring)->connections, 2,
+                 "one for the load, one for the wait context");
+    fake_keyring_set_mode(paused.keyring, FAKE_CLOSE_ONCE);
+    (void)run_job(wait_ctx, &job);
+    cr_expect_eq(job.result, 1, "a broken connection is survived");
+    (void)run_job(wait_ctx, &job);
+    cr_expect_eq(job.result, 1);
+    ASYNC_WAIT_CTX_free(wait_ctx);
+    ASYNC_cleanup_thread();
+    EVP_PKEY_free(job.key);
+    provider_fixture_close(&paused);
+}
+
+Test(provider, a_job_pauses_and_resumes)
+{
+    if (ASYNC_is_capable() && !is_sanitized)
+        test_jobs();
 }
 
 /* --- two library contexts --- */

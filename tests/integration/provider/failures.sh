@@ -40,7 +40,7 @@ by_env() { KEYVAULT_KEYS_SOCKET=$sock sign "$dir/env.cnf" "$uri"; }
 ok "KEYVAULT_KEYS_SOCKET counts" by_env
 for bad in 'server-uid = root' 'server-uid = -1' 'server-uid = 99999999999' \
   'connect-timeout-ms = 0' 'reply-timeout-ms = soon' 'socket = relative/path' \
-  "socket = /$(printf 'x%.0s' $(seq 120))" 'abstract-socket = @'; do
+  "socket = /$(printf 'x%.0s' $(seq 120))" 'abstract-socket = @' 'async = maybe'; do
   conf bad.cnf "default keyvault" "$bad"
   no "bad setting: ${bad:0:30}" "${bad:0:30}.* is not usable" sign "$dir/bad.cnf" "$uri"
 done
