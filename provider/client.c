@@ -264,7 +264,12 @@ static int open_key(const struct kv_client *client, struct kv_conn *conn,
     rc = exchange(client, conn, &open_call, err);
     if (rc == 0)
         atomic_store(key->opened, life);
-    return rc;
+    if (rc != KV_E_UNAVAILABLE || conn->fd < 0 || conn->is_broken)
+        return rc;
+    /* The daemon is there, but whom it asks for new grants is not. A grant that it has
+     * given before, to another worker, still holds: let it decide by the version. */
+    *err = KV_ERR_INIT;
+    return 0;
 }
 
 /* One attempt on a claimed connection. `may_retry` becomes true when the connection

@@ -42,8 +42,8 @@ struct peer {
 };
 
 static const char *const mode_names[FAKE_N_MODES] = {
-    "good",     "hang-hello", "hang", "close",  "close-once", "truncate",
-    "oversize", "wrong-id",   "drip", "sealed", "denied",     "swapped"};
+    "good",     "hang-hello", "hang",   "close",  "close-once", "truncate", "oversize",
+    "wrong-id", "drip",       "sealed", "denied", "no-service", "swapped"};
 
 int fake_mode_by_name(const char *name)
 {
@@ -215,6 +215,9 @@ static int answer(struct fake_keyring *keyring, const struct kv_frame *request,
     if (keyring->mode == FAKE_DENIED && request->verb != KV_VERB_HELLO &&
         request->verb != KV_VERB_INFO)
         return KV_E_DENIED;
+    if (keyring->mode == FAKE_NO_SERVICE &&
+        (request->verb == KV_VERB_OPEN || request->verb == KV_VERB_INFO))
+        return KV_E_UNAVAILABLE;
     switch (request->verb) {
     case KV_VERB_HELLO:
         return answer_hello(keyring, request, out);

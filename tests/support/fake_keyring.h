@@ -27,7 +27,8 @@ enum fake_mode {
     FAKE_DRIP,       /* one byte every 100 ms */
     FAKE_SEALED,
     FAKE_DENIED,
-    FAKE_SWAPPED, /* OPEN describes another public key than INFO */
+    FAKE_NO_SERVICE, /* OPEN and INFO cannot be answered, SIGN can */
+    FAKE_SWAPPED,    /* OPEN describes another public key than INFO */
     FAKE_N_MODES,
 };
 

@@ -90,3 +90,30 @@ EVP_PKEY *provider_fixture_public(EVP_PKEY *key)
     OPENSSL_free(der);
     return pkey;
 }
+
+static const char *digest_of(EVP_PKEY *key)
+{
+    return EVP_PKEY_is_a(key, "ED25519") ? NULL : "SHA256";
+}
+
+int provider_fixture_sign(EVP_PKEY *key, unsigned char *sig, size_t *len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int ok =
+        EVP_DigestSignInit_ex(ctx, NULL, digest_of(key), NULL, NULL, key, NULL) == 1 &&
+        EVP_DigestSign(ctx, sig, len, (const unsigned char *)"hello", 5) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
+int provider_fixture_verify(EVP_PKEY *key, const unsigned char *sig, size_t len)
+{
+    EVP_PKEY *public_key = provider_fixture_public(key);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int ok = EVP_DigestVerifyInit_ex(ctx, NULL, digest_of(key), NULL, NULL, public_key,
+                                     NULL) == 1 &&
+             EVP_DigestVerify(ctx, sig, len, (const unsigned char *)"hello", 5) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(public_key);
+    return ok;
+}

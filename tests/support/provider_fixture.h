@@ -32,4 +32,9 @@ EVP_PKEY *provider_fixture_pem(struct provider_fixture *fixture, const char *pem
 /* A software copy of a vault key's public part, in the default library context. */
 EVP_PKEY *provider_fixture_public(EVP_PKEY *key);
 
+/* Sign "hello" (SHA-256, or none for Ed25519), as EVP_DigestSign; and check it with the
+ * key's public part in software. */
+int provider_fixture_sign(EVP_PKEY *key, unsigned char *sig, size_t *len);
+int provider_fixture_verify(EVP_PKEY *key, const unsigned char *sig, size_t len);
+
 #endif

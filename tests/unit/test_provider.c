@@ -1,6 +1,5 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
-#include <openssl/async.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
@@ -10,7 +9,6 @@
 #include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
-#include <poll.h>
 #include <string.h>
 
 #include "provider/provider.h"
@@ -43,33 +41,6 @@ static EVP_PKEY *load(const char *name)
     EVP_PKEY *key = provider_fixture_key(&fixture, uri);
     cr_assert_not_null(key, "%s", uri);
     return key;
-}
-
-static const char *digest_of(EVP_PKEY *key)
-{
-    return EVP_PKEY_is_a(key, "ED25519") ? NULL : "SHA256";
-}
-
-static int sign(EVP_PKEY *key, unsigned char *sig, size_t *len)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int ok = EVP_DigestSignInit_ex(ctx, NULL, digest_of(key), fixture.libctx, NULL, key,
-                                   NULL) == 1 &&
-             EVP_DigestSign(ctx, sig, len, (const unsigned char *)"hello", 5) == 1;
-    EVP_MD_CTX_free(ctx);
-    return ok;
-}
-
-static int verify(EVP_PKEY *key, const unsigned char *sig, size_t len)
-{
-    EVP_PKEY *public_key = provider_fixture_public(key);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int ok = EVP_DigestVerifyInit_ex(ctx, NULL, digest_of(key), NULL, NULL, public_key,
-                                     NULL) == 1 &&
-             EVP_DigestVerify(ctx, sig, len, (const unsigned char *)"hello", 5) == 1;
-    EVP_MD_CTX_free(ctx);
-    EVP_PKEY_free(public_key);
-    return ok;
 }
 
 /* --- libcrypto silently drops an algorithm whose functions are incomplete --- */
@@ -262,7 +233,8 @@ Test(provider, import_keeps_no_private_part)
     unsigned char sig[128];
     size_t len = sizeof(sig);
     ERR_clear_error();
-    cr_expect_eq(sign(imported, sig, &len), 0, "a public key does not sign");
+    cr_expect_eq(provider_fixture_sign(imported, sig, &len), 0,
+                 "a public key does not sign");
     OSSL_PARAM_free(params);
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_free(imported);
@@ -312,8 +284,8 @@ Test(provider, every_key_signs)
         unsigned char sig[1024];
         size_t len = sizeof(sig);
         EVP_PKEY *key = load(key_names[i]);
-        cr_expect_eq(sign(key, sig, &len), 1, "%s", key_names[i]);
-        cr_expect_eq(verify(key, sig, len), 1, "%s", key_names[i]);
+        cr_expect_eq(provider_fixture_sign(key, sig, &len), 1, "%s", key_names[i]);
+        cr_expect_eq(provider_fixture_verify(key, sig, len), 1, "%s", key_names[i]);
         cr_expect_eq(ERR_peek_error(), 0, "%s leaves the queue clean", key_names[i]);
         EVP_PKEY_free(key);
     }
@@ -324,7 +296,7 @@ Test(provider, size_is_known_without_asking)
     EVP_PKEY *key = load("rsa");
     unsigned before = fake_keyring_counts(fixture.keyring)->requests;
     size_t len = 0;
-    cr_expect_eq(sign(key, NULL, &len), 1);
+    cr_expect_eq(provider_fixture_sign(key, NULL, &len), 1);
     cr_expect_eq(len, 256);
     cr_expect_eq(fake_keyring_counts(fixture.keyring)->requests, before);
     EVP_PKEY_free(key);
@@ -335,7 +307,7 @@ Test(provider, a_buffer_too_small_is_an_error)
     EVP_PKEY *key = load("rsa");
     unsigned char sig[256];
     size_t len = 255;
-    cr_expect_eq(sign(key, sig, &len), 0);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 0);
     EVP_PKEY_free(key);
 }
 
@@ -356,8 +328,8 @@ Test(provider, a_copy_of_the_context_finishes)
     EVP_MD_CTX_free(copy);
     cr_assert_eq(EVP_DigestSignFinal(ctx, sig[1], &len[1]), 1);
     EVP_MD_CTX_free(ctx);
-    cr_expect_eq(verify(key, sig[0], len[0]), 1);
-    cr_expect_eq(verify(key, sig[1], len[1]), 1);
+    cr_expect_eq(provider_fixture_verify(key, sig[0], len[0]), 1);
+    cr_expect_eq(provider_fixture_verify(key, sig[1], len[1]), 1);
     EVP_PKEY_free(key);
 }
 
@@ -372,7 +344,7 @@ Test(provider, a_context_serves_again)
             EVP_DigestSignInit_ex(ctx, NULL, NULL, fixture.libctx, NULL, key, NULL), 1);
         cr_assert_eq(EVP_DigestSign(ctx, sig, &len, (const unsigned char *)"hello", 5),
                      1);
-        cr_expect_eq(verify(key, sig, len), 1);
+        cr_expect_eq(provider_fixture_verify(key, sig, len), 1);
     }
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(key);
@@ -383,7 +355,7 @@ Test(provider, verification_asks_nobody)
     EVP_PKEY *key = load("rsa");
     unsigned char sig[256];
     size_t len = sizeof(sig);
-    cr_assert_eq(sign(key, sig, &len), 1);
+    cr_assert_eq(provider_fixture_sign(key, sig, &len), 1);
     unsigned before = fake_keyring_counts(fixture.keyring)->requests;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     cr_assert_eq(
@@ -418,82 +390,6 @@ Test(provider, premaster_has_48_bytes_whatever_comes)
     cr_expect_eq(len, 48);
     cr_expect_leq(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING), 0);
     EVP_PKEY_CTX_free(ctx);
-    EVP_PKEY_free(key);
-}
-
-/* --- talking to the daemon --- */
-
-Test(provider, one_grant_serves_many_signatures)
-{
-    EVP_PKEY *key = load("p256");
-    for (int i = 0; i < 20; i++) {
-        unsigned char sig[128];
-        size_t len = sizeof(sig);
-        cr_assert_eq(sign(key, sig, &len), 1);
-    }
-    cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 1);
-    cr_expect_eq(fake_keyring_counts(fixture.keyring)->infos, 1);
-    cr_expect_eq(fake_keyring_counts(fixture.keyring)->signs, 20);
-    EVP_PKEY_free(key);
-}
-
-Test(provider, a_broken_connection_is_replaced_once)
-{
-    unsigned char sig[128];
-    size_t len = sizeof(sig);
-    EVP_PKEY *key = load("p256");
-    cr_assert_eq(sign(key, sig, &len), 1);
-    fake_keyring_set_mode(fixture.keyring, FAKE_CLOSE_ONCE);
-    len = sizeof(sig);
-    cr_expect_eq(sign(key, sig, &len), 1);
-    cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 2,
-                 "the key is compared again after a reconnect");
-    EVP_PKEY_free(key);
-}
-
-static const struct misbehaviour {
-    enum fake_mode mode;
-    const char *reason;
-} misbehaviours[] = {
-    {FAKE_HANG, "did not answer in time"},
-    {FAKE_CLOSE, "cannot be reached"},
-    {FAKE_TRUNCATE, "cannot be reached"},
-    {FAKE_OVERSIZE, "malformed reply"},
-    {FAKE_WRONG_ID, "malformed reply"},
-    {FAKE_DRIP, "did not answer in time"},
-    {FAKE_SEALED, "vault is sealed"},
-    {FAKE_DENIED, "denied"},
-    {FAKE_SWAPPED, "not the one that was loaded"},
-};
-#define N_MISBEHAVIOURS (sizeof(misbehaviours) / sizeof(misbehaviours[0]))
-
-ParameterizedTestParameters(provider, misbehaviour_is_an_error)
-{
-    static size_t rows[N_MISBEHAVIOURS];
-    for (size_t i = 0; i < N_MISBEHAVIOURS; i++)
-        rows[i] = i;
-    return cr_make_param_array(size_t, rows, N_MISBEHAVIOURS);
-}
-
-ParameterizedTest(size_t *row, provider, misbehaviour_is_an_error, .timeout = 20)
-{
-    const struct misbehaviour *m = &misbehaviours[*row];
-    unsigned char sig[128];
-    size_t len = sizeof(sig);
-    EVP_PKEY *key = load("p256");
-    fake_keyring_set_mode(fixture.keyring, m->mode);
-    ERR_clear_error();
-    cr_expect_eq(sign(key, sig, &len), 0, "%s", m->reason);
-    bool is_said = false;
-    unsigned long code = 0;
-    while ((code = ERR_get_error()) != 0) {
-        const char *text = ERR_reason_error_string(code);
-        is_said = is_said || (text != NULL && strstr(text, m->reason) != NULL);
-    }
-    cr_expect(is_said, "%s", m->reason);
-    fake_keyring_set_mode(fixture.keyring, FAKE_GOOD);
-    len = sizeof(sig);
-    cr_expect_eq(sign(key, sig, &len), 1, "after %s all is well again", m->reason);
     EVP_PKEY_free(key);
 }
 
@@ -539,8 +435,8 @@ Test(provider, a_pinned_file_loads_without_the_daemon)
     cr_expect_eq(EVP_PKEY_eq(again, key), 1);
     unsigned char sig[128];
     size_t sig_len = sizeof(sig);
-    cr_expect_eq(sign(again, sig, &sig_len), 1);
-    cr_expect_eq(verify(key, sig, sig_len), 1);
+    cr_expect_eq(provider_fixture_sign(again, sig, &sig_len), 1);
+    cr_expect_eq(provider_fixture_verify(key, sig, sig_len), 1);
     EVP_PKEY_free(again);
     EVP_PKEY_free(key);
 }
@@ -567,90 +463,10 @@ Test(provider, a_pinned_file_with_another_key_does_not_sign)
     EVP_PKEY *key = provider_fixture_pem(&fixture, pem, len);
     cr_assert_not_null(key);
     ERR_clear_error();
-    cr_expect_eq(sign(key, sig, &sig_len), 0);
+    cr_expect_eq(provider_fixture_sign(key, sig, &sig_len), 0);
     cr_expect_eq(fake_keyring_counts(fixture.keyring)->signs, 0);
     EVP_PKEY_free(key);
     EVP_PKEY_free(file);
-}
-
-/* --- ASYNC jobs --- */
-
-/* AddressSanitizer reports the longjmp() of libcrypto's fibres as suspicious. */
-#ifdef KV_SANITIZED
-static const bool is_sanitized = true;
-#else
-static const bool is_sanitized = false;
-#endif
-
-struct job {
-    EVP_PKEY *key;
-    unsigned char sig[128];
-    size_t len;
-    int result;
-};
-
-static int sign_in_job(void *arg)
-{
-    struct job *job = *(struct job **)arg;
-    job->len = sizeof(job->sig);
-    job->result = sign(job->key, job->sig, &job->len);
-    return 1;
-}
-
-/* Run a job as a server's loop does; returns how often it paused. */
-static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
-{
-    ASYNC_JOB *async = NULL;
-    int n_pauses = 0;
-    int ret = 0;
-    job->result = 0;
-    for (;;) {
-        int state =
-            ASYNC_start_job(&async, wait_ctx, &ret, sign_in_job, &job, sizeof(job));
-        if (state == ASYNC_FINISH)
-            return n_pauses;
-        cr_assert_eq(state, ASYNC_PAUSE);
-        OSSL_ASYNC_FD fd = -1;
-        size_t n_fds = 1;
-        n_pauses++;
-        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, NULL, &n_fds), 1);
-        cr_assert_eq(n_fds, 1);
-        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, &fd, &n_fds), 1);
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        cr_assert_eq(poll(&pfd, 1, 5000), 1, "the descriptor tells when to resume");
-    }
-}
-
-static void test_jobs(void)
-{
-    struct provider_fixture paused;
-    provider_fixture_open(&paused, "async = on");
-    struct job job = {.key = provider_fixture_key(&paused, "keyvault:///keys/p256")};
-    cr_assert_not_null(job.key);
-    ASYNC_WAIT_CTX *wait_ctx = ASYNC_WAIT_CTX_new();
-    cr_assert_eq(ASYNC_init_thread(1, 1), 1);
-    for (int i = 0; i < 3; i++) {
-        cr_expect_geq(run_job(wait_ctx, &job), 1, "the job pauses");
-        cr_expect_eq(job.result, 1);
-        cr_expect_eq(verify(job.key, job.sig, job.len), 1);
-    }
-    cr_expect_eq(fake_keyring_counts(paused.keyring)->connections, 2,
-                 "one for the load, one for the wait context");
-    fake_keyring_set_mode(paused.keyring, FAKE_CLOSE_ONCE);
-    (void)run_job(wait_ctx, &job);
-    cr_expect_eq(job.result, 1, "a broken connection is survived");
-    (void)run_job(wait_ctx, &job);
-    cr_expect_eq(job.result, 1);
-    ASYNC_WAIT_CTX_free(wait_ctx);
-    ASYNC_cleanup_thread();
-    EVP_PKEY_free(job.key);
-    provider_fixture_close(&paused);
-}
-
-Test(provider, a_job_pauses_and_resumes)
-{
-    if (ASYNC_is_capable() && !is_sanitized)
-        test_jobs();
 }
 
 /* --- two library contexts --- */
@@ -667,6 +483,6 @@ Test(provider, two_contexts_live_side_by_side)
     cr_expect_eq(EVP_PKEY_eq(a, b), 0);
     EVP_PKEY_free(b);
     provider_fixture_close(&second);
-    cr_expect_eq(sign(a, sig, &len), 1);
+    cr_expect_eq(provider_fixture_sign(a, sig, &len), 1);
     EVP_PKEY_free(a);
 }

@@ -1,0 +1,208 @@
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <openssl/async.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <string.h>
+
+#include "tests/support/provider_fixture.h"
+
+static struct provider_fixture fixture;
+
+static void setup(void)
+{
+    provider_fixture_open(&fixture, NULL);
+}
+
+static void teardown(void)
+{
+    provider_fixture_close(&fixture);
+}
+
+TestSuite(client, .timeout = 20, .init = setup, .fini = teardown);
+
+static EVP_PKEY *load(const char *name)
+{
+    char uri[128];
+    (void)snprintf(uri, sizeof(uri), "keyvault:///keys/%s", name);
+    EVP_PKEY *key = provider_fixture_key(&fixture, uri);
+    cr_assert_not_null(key, "%s", uri);
+    return key;
+}
+
+/* --- talking to the daemon --- */
+
+Test(client, one_grant_serves_many_signatures)
+{
+    EVP_PKEY *key = load("p256");
+    for (int i = 0; i < 20; i++) {
+        unsigned char sig[128];
+        size_t len = sizeof(sig);
+        cr_assert_eq(provider_fixture_sign(key, sig, &len), 1);
+    }
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 1);
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->infos, 1);
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->signs, 20);
+    EVP_PKEY_free(key);
+}
+
+Test(client, a_broken_connection_is_replaced_once)
+{
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    EVP_PKEY *key = load("p256");
+    cr_assert_eq(provider_fixture_sign(key, sig, &len), 1);
+    fake_keyring_set_mode(fixture.keyring, FAKE_CLOSE_ONCE);
+    len = sizeof(sig);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 1);
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 2,
+                 "the key is compared again after a reconnect");
+    EVP_PKEY_free(key);
+}
+
+Test(client, a_grant_outlives_the_service_that_gave_it)
+{
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    EVP_PKEY *key = load("p256");
+    fake_keyring_set_mode(fixture.keyring, FAKE_NO_SERVICE);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 1,
+                 "the daemon decides by the version");
+    cr_expect_eq(provider_fixture_verify(key, sig, len), 1);
+    cr_expect_eq(ERR_peek_error(), 0);
+    cr_expect_null(provider_fixture_key(&fixture, "keyvault:///keys/p256"),
+                   "but loading needs it");
+    fake_keyring_set_mode(fixture.keyring, FAKE_GOOD);
+    len = sizeof(sig);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 1);
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 1,
+                 "the comparison is made up for");
+    EVP_PKEY_free(key);
+}
+
+static const struct misbehaviour {
+    enum fake_mode mode;
+    const char *reason;
+} misbehaviours[] = {
+    {FAKE_HANG, "did not answer in time"},
+    {FAKE_CLOSE, "cannot be reached"},
+    {FAKE_TRUNCATE, "cannot be reached"},
+    {FAKE_OVERSIZE, "malformed reply"},
+    {FAKE_WRONG_ID, "malformed reply"},
+    {FAKE_DRIP, "did not answer in time"},
+    {FAKE_SEALED, "vault is sealed"},
+    {FAKE_DENIED, "denied"},
+    {FAKE_SWAPPED, "not the one that was loaded"},
+};
+#define N_MISBEHAVIOURS (sizeof(misbehaviours) / sizeof(misbehaviours[0]))
+
+ParameterizedTestParameters(client, misbehaviour_is_an_error)
+{
+    static size_t rows[N_MISBEHAVIOURS];
+    for (size_t i = 0; i < N_MISBEHAVIOURS; i++)
+        rows[i] = i;
+    return cr_make_param_array(size_t, rows, N_MISBEHAVIOURS);
+}
+
+ParameterizedTest(size_t *row, client, misbehaviour_is_an_error, .timeout = 20)
+{
+    const struct misbehaviour *m = &misbehaviours[*row];
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    EVP_PKEY *key = load("p256");
+    fake_keyring_set_mode(fixture.keyring, m->mode);
+    ERR_clear_error();
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 0, "%s", m->reason);
+    bool is_said = false;
+    unsigned long code = 0;
+    while ((code = ERR_get_error()) != 0) {
+        const char *text = ERR_reason_error_string(code);
+        is_said = is_said || (text != NULL && strstr(text, m->reason) != NULL);
+    }
+    cr_expect(is_said, "%s", m->reason);
+    fake_keyring_set_mode(fixture.keyring, FAKE_GOOD);
+    len = sizeof(sig);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 1, "after %s all is well again",
+                 m->reason);
+    EVP_PKEY_free(key);
+}
+
+/* --- ASYNC jobs --- */
+
+/* AddressSanitizer reports the longjmp() of libcrypto's fibres as suspicious. */
+#ifdef KV_SANITIZED
+static const bool is_sanitized = true;
+#else
+static const bool is_sanitized = false;
+#endif
+
+struct job {
+    EVP_PKEY *key;
+    unsigned char sig[128];
+    size_t len;
+    int result;
+};
+
+static int sign_in_job(void *arg)
+{
+    struct job *job = *(struct job **)arg;
+    job->len = sizeof(job->sig);
+    job->result = provider_fixture_sign(job->key, job->sig, &job->len);
+    return 1;
+}
+
+/* Run a job as a server's loop does; returns how often it paused. */
+static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
+{
+    ASYNC_JOB *async = NULL;
+    int n_pauses = 0;
+    int ret = 0;
+    job->result = 0;
+    for (;;) {
+        int state =
+            ASYNC_start_job(&async, wait_ctx, &ret, sign_in_job, &job, sizeof(job));
+        if (state == ASYNC_FINISH)
+            return n_pauses;
+        cr_assert_eq(state, ASYNC_PAUSE);
+        OSSL_ASYNC_FD fd = -1;
+        size_t n_fds = 1;
+        n_pauses++;
+        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, NULL, &n_fds), 1);
+        cr_assert_eq(n_fds, 1);
+        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, &fd, &n_fds), 1);
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        cr_assert_eq(poll(&pfd, 1, 5000), 1, "the descriptor tells when to resume");
+    }
+}
+
+static void test_jobs(void)
+{
+    struct provider_fixture paused;
+    provider_fixture_open(&paused, "async = on");
+    struct job job = {.key = provider_fixture_key(&paused, "keyvault:///keys/p256")};
+    cr_assert_not_null(job.key);
+    ASYNC_WAIT_CTX *wait_ctx = ASYNC_WAIT_CTX_new();
+    cr_assert_eq(ASYNC_init_thread(1, 1), 1);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_geq(run_job(wait_ctx, &job), 1, "the job pauses");
+        cr_expect_eq(job.result, 1);
+        cr_expect_eq(provider_fixture_verify(job.key, job.sig, job.len), 1);
+    }
+    cr_expect_eq(fake_keyring_counts(paused.keyring)->connections, 2,
+                 "one for the load, one for the wait context");
+    fake_keyring_set_mode(paused.keyring, FAKE_CLOSE_ONCE);
+    (void)run_job(wait_ctx, &job);
+    cr_expect_eq(job.result, 1, "a broken connection is survived");
+    (void)run_job(wait_ctx, &job);
+    cr_expect_eq(job.result, 1);
+    ASYNC_WAIT_CTX_free(wait_ctx);
+    ASYNC_cleanup_thread();
+    EVP_PKEY_free(job.key);
+    provider_fixture_close(&paused);
+}
+
+Test(client, a_job_pauses_and_resumes)
+{
+    if (ASYNC_is_capable() && !is_sanitized)
+        test_jobs();
+}
