@@ -37,7 +37,7 @@ static void exec_keyring(int ready_fd, const char *service_uid)
     const int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     (void)dup2(log_fd, STDERR_FILENO);
     execl(getenv("KV_KEYRING"), "keyvault-keyring", "--dir", journey.dir, "--run", run,
-          "--journey.service-uid", service_uid, "--init", "--recovery-out", recovery,
+          "--service-uid", service_uid, "--init", "--recovery-out", recovery,
           "--allow-swap", "--log", "json", "--ready-fd", fd, (char *)NULL);
     _exit(127);
 }
