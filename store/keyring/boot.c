@@ -84,6 +84,37 @@ out:
     return rc;
 }
 
+/* The keyfile; one of a start that was cut short is taken up. */
+static int make_keyfile(struct kv_boot *boot, const struct kv_rand *rand,
+                        struct kv_secret *keyfile, struct kv_err *err)
+{
+    struct kv_err reason = KV_ERR_INIT;
+    const int rc = kv_keyfile_create(boot->dir_fd, rand, &reason);
+    if (rc != 0 && rc != KV_E_EXISTS) {
+        if (err != NULL)
+            *err = reason;
+        return rc;
+    }
+    return kv_keyfile_load(boot->dir_fd, keyfile, err);
+}
+
+/* A new root key and the two slots that open it. */
+static int make_slots(struct kv_slots *slots, struct kv_secret *root,
+                      const struct kv_secret *keyfile,
+                      const uint8_t recovery[KV_RECOVERY_LEN],
+                      const struct kv_rand *rand)
+{
+    int rc = 0;
+    KV_TRY(kv_slots_create(slots, root, rand));
+    KV_TRY(kv_slots_add(slots, KV_SLOT_KEYFILE,
+                        (struct kv_bytes){keyfile->data, keyfile->len}, root, rand,
+                        NULL));
+    rc = kv_slots_add(slots, KV_SLOT_RECOVERY,
+                      (struct kv_bytes){recovery, KV_RECOVERY_LEN}, root, rand, NULL);
+out:
+    return rc;
+}
+
 static int make_installation(struct kv_boot *boot, const struct kv_boot_config *config,
                              struct kv_err *err)
 {
@@ -95,22 +126,9 @@ static int make_installation(struct kv_boot *boot, const struct kv_boot_config *
     if (config->recovery_out == NULL)
         return kv_err_set(err, KV_E_INVALID, "recovery.no-file",
                           "a new installation needs a file for its recovery key");
-    rc = kv_keyfile_create(boot->dir_fd, config->rand, err);
-    if (rc == KV_E_EXISTS) {
-        rc = 0; /* of a start that was cut short */
-        if (err != NULL)
-            *err = KV_ERR_INIT;
-    }
-    KV_TRY(rc);
-    KV_TRY(kv_keyfile_load(boot->dir_fd, &keyfile, err));
-    KV_TRY(kv_slots_create(&slots, &root, config->rand));
+    KV_TRY(make_keyfile(boot, config->rand, &keyfile, err));
     KV_TRY(kv_rand_fill(config->rand, recovery, sizeof(recovery)));
-    KV_TRY(kv_slots_add(&slots, KV_SLOT_KEYFILE,
-                        (struct kv_bytes){keyfile.data, keyfile.len}, &root,
-                        config->rand, err));
-    KV_TRY(kv_slots_add(&slots, KV_SLOT_RECOVERY,
-                        (struct kv_bytes){recovery, sizeof(recovery)}, &root,
-                        config->rand, err));
+    KV_TRY(make_slots(&slots, &root, &keyfile, recovery, config->rand));
     KV_TRY(put_recovery(config, recovery, err));
     KV_TRY(kv_slots_save(boot->dir_fd, &slots, &root, err));
     boot->is_new = true;

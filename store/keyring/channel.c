@@ -273,6 +273,21 @@ static int listen_both(struct kv_channel *channel, struct kv_err *err)
     return channel->listen_fds[1] < 0 ? KV_E_IO : 0;
 }
 
+/* These cannot fail for a loop and descriptors that are good. */
+static void start_accepting(struct kv_channel *channel)
+{
+    uv_loop_t *loop = channel->config.loop;
+    for (unsigned i = 0; i < 2; i++) {
+        KV_ASSERT(uv_poll_init(loop, &channel->listeners[i], channel->listen_fds[i]) ==
+                  0);
+        channel->listeners[i].data = channel;
+        KV_ASSERT(uv_poll_start(&channel->listeners[i], UV_READABLE, on_listener) == 0);
+    }
+    KV_ASSERT(uv_timer_init(loop, &channel->timer) == 0);
+    channel->timer.data = channel;
+    KV_ASSERT(uv_timer_start(&channel->timer, on_tick, TICK_MS, TICK_MS) == 0);
+}
+
 int kv_channel_start(struct kv_channel **out, const struct kv_channel_config *config,
                      struct kv_err *err)
 {
@@ -286,16 +301,7 @@ int kv_channel_start(struct kv_channel **out, const struct kv_channel_config *co
     KV_ASSERT(pthread_mutex_init(&channel->caps.lock, NULL) == 0);
     KV_TRY(listen_both(channel, err));
     KV_TRY(start_loops(channel));
-    for (unsigned i = 0; i < 2; i++) {
-        channel->listeners[i].data = channel;
-        KV_ASSERT(uv_poll_init(config->loop, &channel->listeners[i],
-                               channel->listen_fds[i]) == 0);
-        channel->listeners[i].data = channel;
-        KV_ASSERT(uv_poll_start(&channel->listeners[i], UV_READABLE, on_listener) == 0);
-    }
-    KV_ASSERT(uv_timer_init(config->loop, &channel->timer) == 0);
-    channel->timer.data = channel;
-    KV_ASSERT(uv_timer_start(&channel->timer, on_tick, TICK_MS, TICK_MS) == 0);
+    start_accepting(channel);
     *out = channel;
 out:
     if (rc != 0) {

@@ -120,13 +120,12 @@ static void flush_replies(struct kv_conn *conn)
     const size_t sent = n > 0 ? (size_t)n : 0;
     const bool is_gone = n < 0 && errno != EAGAIN && errno != EINTR;
     const bool was_stalled = conn->unsent.len > 0;
-    if (is_gone)
-        kv_conn_close(conn);
-    else if (from == out && sent < out->len &&
-             kv_buf_append(&conn->unsent, out->data + sent, out->len - sent) != 0)
-        kv_conn_close(conn);
-    else if (from == &conn->unsent)
+    if (from == &conn->unsent)
         kv_buf_consume(&conn->unsent, sent);
+    if (is_gone ||
+        (from == out && sent < out->len &&
+         kv_buf_append(&conn->unsent, out->data + sent, out->len - sent) != 0))
+        kv_conn_close(conn);
     kv_buf_reset(out);
     if (conn->is_closed)
         return;

@@ -205,6 +205,18 @@ out:
     return rc;
 }
 
+static int open_and_serve(struct process *process, struct kv_err *err)
+{
+    int rc = 0;
+    if (process->options.only_init)
+        return 0;
+    KV_TRY(kv_keys_init(err));
+    KV_TRY(serve(process, err));
+    kv_keys_fini();
+out:
+    return rc;
+}
+
 static enum exit_status run(struct process *process, struct kv_err *err)
 {
     int rc = 0;
@@ -220,11 +232,7 @@ static enum exit_status run(struct process *process, struct kv_err *err)
     status = EXIT_NO_ROOT;
     KV_TRY(kv_boot_open(&process->boot, &boot, err));
     status = EXIT_FAILED;
-    if (!process->options.only_init) {
-        KV_TRY(kv_keys_init(err));
-        KV_TRY(serve(process, err));
-        kv_keys_fini();
-    }
+    KV_TRY(open_and_serve(process, err));
     status = EXIT_DONE;
 out:
     if (rc != 0)
@@ -264,5 +272,5 @@ int main(int argc, char **argv)
     if (status != EXIT_DONE)
         kv_log_err(process.log, KV_LOG_ERROR, "keyring.failed", &err);
     kv_log_close(process.log);
-    return status;
+    return (int)status;
 }

@@ -100,6 +100,22 @@ static int check_idents(const struct kv_ident *old_ident, const struct kv_ident 
     return 0;
 }
 
+/* Check the step and write the new body; `old` borrows from `plain`. */
+static int rewrite_body(struct kv_ring *ring, const struct kv_role_key_update *msg,
+                        struct kv_buf *plain, struct kv_body *old, struct kv_buf *body,
+                        struct kv_err *err)
+{
+    int rc = 0;
+    KV_TRY(need_kind_key(&msg->old_ident, err));
+    KV_TRY(check_idents(&msg->old_ident, &msg->ident, err));
+    KV_TRY(kv_ring_unseal(ring, &msg->old_ident, msg->old_row, plain, err));
+    KV_TRY(kv_body_get((struct kv_bytes){plain->data, plain->len}, old, err));
+    KV_TRY(kv_rules_update(&old->info.attrs, &msg->attrs, err));
+    rc = kv_body_put_again(body, old, &msg->attrs);
+out:
+    return rc;
+}
+
 static int serve_update(struct kv_ring *ring, const struct kv_frame *frame,
                         struct kv_buf *out, struct kv_err *err)
 {
@@ -110,19 +126,12 @@ static int serve_update(struct kv_ring *ring, const struct kv_frame *frame,
     struct kv_buf plain;
     struct kv_buf body;
     struct kv_buf row;
+    if (kv_role_key_update_get(frame->payload, &msg) != 0)
+        return bad_frame(err);
     kv_buf_init_secret(&plain, KV_BODY_MAX);
     kv_buf_init_secret(&body, KV_BODY_MAX);
     kv_buf_init(&row, KV_ROW_MAX);
-    if (kv_role_key_update_get(frame->payload, &msg) != 0) {
-        rc = bad_frame(err);
-        goto out;
-    }
-    KV_TRY(need_kind_key(&msg.old_ident, err));
-    KV_TRY(check_idents(&msg.old_ident, &msg.ident, err));
-    KV_TRY(kv_ring_unseal(ring, &msg.old_ident, msg.old_row, &plain, err));
-    KV_TRY(kv_body_get((struct kv_bytes){plain.data, plain.len}, &old, err));
-    KV_TRY(kv_rules_update(&old.info.attrs, &msg.attrs, err));
-    KV_TRY(kv_body_put_again(&body, &old, &msg.attrs));
+    KV_TRY(rewrite_body(ring, &msg, &plain, &old, &body, err));
     KV_TRY(kv_ring_seal(ring, &msg.ident, (struct kv_bytes){body.data, body.len}, &row,
                         err));
     struct kv_key_info info = old.info;

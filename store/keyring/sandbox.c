@@ -115,13 +115,13 @@ static int add_rules(scmp_filter_ctx ctx)
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     /* A signal only to ourselves: abort() after a failed assertion. */
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, F_GETFL));
+                               SCMP_A1(SCMP_CMP_EQ, F_GETFL, 0));
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+                               SCMP_A1(SCMP_CMP_EQ, F_SETFL, 0));
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, FIONBIO));
+                               SCMP_A1(SCMP_CMP_EQ, FIONBIO, 0));
     return failed;
 }
 

@@ -41,7 +41,7 @@ int kv_sandbox_enter(struct kv_err *err)
         for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
             failed |= seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, refused[i], 0);
         failed |= seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 1,
-                                   SCMP_A0(SCMP_CMP_EQ, AF_INET));
+                                   SCMP_A0(SCMP_CMP_EQ, AF_INET, 0));
         failed |= seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
         rc = failed == 0 && seccomp_load(ctx) == 0 ? 0 : KV_E_IO;
         seccomp_release(ctx);

@@ -98,6 +98,18 @@ static int check_open(struct kv_ring *ring, const struct kv_ask *ask,
                       "the caller may not use the key for this operation");
 }
 
+/* The public part, no right. */
+static int answer_info(struct kv_ring *ring, const struct kv_role_granted *granted,
+                       struct kv_buf *out, struct kv_err *err)
+{
+    struct kv_live live = {.key = NULL};
+    int rc = kv_ring_load(ring, &granted->ident, granted->row, &live, err);
+    if (rc == 0)
+        rc = put_key(ring, granted, &live, out);
+    kv_live_release(&live);
+    return rc;
+}
+
 static int answer_grant(struct kv_ring *ring, uint16_t verb, const struct kv_ask *ask,
                         const struct kv_frame *answer, struct kv_buf *out,
                         struct kv_err *err)
@@ -109,18 +121,14 @@ static int answer_grant(struct kv_ring *ring, uint16_t verb, const struct kv_ask
         return bad_answer(err);
     if (!is_asked_version(ask, &granted.ident))
         return wrong_key(err);
-    if (ask->grant.is_info) {
-        KV_TRY(kv_ring_load(ring, &granted.ident, granted.row, &live, err));
-        KV_TRY(put_key(ring, &granted, &live, out));
-        goto out;
-    }
+    if (ask->grant.is_info)
+        return answer_info(ring, &granted, out, err);
     KV_TRY(kv_ring_grant(ring, ask->grant.uid, &granted, &live, err));
-    if (verb != KV_VERB_OPEN) {
-        rc = KV_SERVE_AGAIN;
-        goto out;
-    }
-    KV_TRY(check_open(ring, ask, &granted, &live, err));
-    KV_TRY(put_key(ring, &granted, &live, out));
+    rc = KV_SERVE_AGAIN;
+    if (verb == KV_VERB_OPEN)
+        rc = check_open(ring, ask, &granted, &live, err);
+    if (rc == 0)
+        rc = put_key(ring, &granted, &live, out);
 out:
     kv_live_release(&live);
     return rc;
