@@ -123,7 +123,7 @@ int kv_dev_open(struct kv_setup *setup, struct kv_err *err)
     set_file(service, "--ca-out", setup->state_dir, "ca.pem");
     set_file(service, "--port-out", setup->state_dir, "port");
     setup->facts.server_uid = geteuid();
-    setup->facts.program_dir = setup->paths.self_dir;
+    setup->facts.program_dir = setup->paths.cli_dir;
     setup->facts.module = setup->paths.module;
 out:
     return rc;

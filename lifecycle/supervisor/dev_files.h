@@ -17,7 +17,7 @@
 
 struct kv_dev_facts {
     char dir[PATH_MAX];      /* absolute, no control bytes */
-    const char *program_dir; /* goes in front of PATH */
+    const char *program_dir; /* of keyvault; goes in front of PATH */
     const char *module;      /* keyvault.so */
     uid_t server_uid;
     uint8_t installation[KV_ID_LEN];

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/core/str.h"
-
 int kv_path_join(char out[PATH_MAX], const char *dir, const char *name,
                  struct kv_err *err)
 {
@@ -69,15 +67,13 @@ out:
 
 int kv_paths_find(struct kv_paths *out, struct kv_err *err)
 {
-    char built[PATH_MAX]; /* where a build tree has the module */
     int rc = 0;
     KV_TRY(own_dir(out->self_dir, err));
     KV_TRY(find_program(out->keyring, out, "keyvault-keyring", err));
     KV_TRY(find_program(out->service, out, "keyvault-service", err));
     KV_TRY(find(out->module, out, KV_MODULESDIR, "keyvault.so", err));
-    KV_TRY(kv_path_join(built, out->self_dir, "provider/keyvault.so", err));
-    if (access(built, F_OK) == 0)
-        KV_TRY(kv_str_copy(out->module, sizeof(out->module), built));
+    KV_TRY(find(out->cli_dir, out, KV_BINDIR, "keyvault", err));
+    *strrchr(out->cli_dir, '/') = '\0';
 out:
     return rc;
 }

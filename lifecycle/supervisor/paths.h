@@ -17,7 +17,8 @@ struct kv_paths {
     char self_dir[PATH_MAX]; /* of the running program */
     char keyring[PATH_MAX];
     char service[PATH_MAX];
-    char module[PATH_MAX]; /* keyvault.so; need not exist */
+    char module[PATH_MAX];  /* keyvault.so; need not exist */
+    char cli_dir[PATH_MAX]; /* of keyvault, the command line */
 };
 
 /* Find them. KV_E_NOT_FOUND (supervisor.missing-program) names a role executable that

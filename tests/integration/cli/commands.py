@@ -171,7 +171,7 @@ def crypto(cli, work):
 
 
 def uri_pem(cli, dev, work):
-    is_sanitized = b"__asan_init" in (dev.build / "provider/keyvault.so").read_bytes()
+    is_sanitized = b"__asan_init" in (dev.build / "keyvault.so").read_bytes()
     for name in ("rsa", "ec-P-384", "i-ed"):
         pinned = cli.out("key", "uri-pem", name)
         expect(pinned.startswith(b"-----BEGIN KEYVAULT KEY URI-----\n"), "PEM label")

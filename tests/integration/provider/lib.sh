@@ -4,7 +4,7 @@
 # shellcheck shell=bash
 set -u
 build=$(cd "$1" && pwd) || exit 2
-module=$build/provider/keyvault.so
+module=$build/keyvault.so
 keyringd=$build/tests/support/fake_keyringd
 dir=$(mktemp -d "${TMPDIR:-/tmp}/keyvault-cli.XXXXXX")
 cd "$dir" || exit 2
