@@ -1,0 +1,86 @@
+#include "tests/support/chain_maker.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define DAY_S 86400
+
+EVP_PKEY *chain_make_key(const char *type)
+{
+    EVP_PKEY *key = NULL;
+
+    if (strcmp(type, "RSA") == 0)
+        key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
+    else if (strcmp(type, "ED25519") == 0)
+        key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    else
+        key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", type);
+    KV_ASSERT(key != NULL);
+    return key;
+}
+
+static void add_extension(X509 *cert, int nid, const char *value)
+{
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+
+    KV_ASSERT(ext != NULL && X509_add_ext(cert, ext, -1) == 1);
+    X509_EXTENSION_free(ext);
+}
+
+static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
+{
+    static long serial;
+    int64_t nbf_s = maker->nbf_s != 0 ? maker->nbf_s : CHAIN_MAKER_NOW_S - DAY_S;
+    int64_t exp_s = maker->exp_s != 0 ? maker->exp_s : CHAIN_MAKER_NOW_S + 90 * DAY_S;
+
+    KV_ASSERT(X509_set_version(cert, X509_VERSION_3) == 1 &&
+              ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial) == 1 &&
+              ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)nbf_s) != NULL &&
+              ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)exp_s) != NULL &&
+              X509_set_pubkey(cert, key) == 1);
+    if (maker->subject != NULL)
+        KV_ASSERT(X509_NAME_add_entry_by_txt(
+                      X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
+                      (const uint8_t *)maker->subject, -1, -1, 0) == 1);
+    if (maker->sans != NULL)
+        add_extension(cert, NID_subject_alt_name, maker->sans);
+}
+
+struct chain_made chain_make(const struct chain_maker *maker,
+                             const struct chain_made *issuer)
+{
+    struct chain_made made = {.key = chain_make_key(maker->type), .cert = X509_new()};
+    const struct chain_made *by = issuer != NULL ? issuer : &made;
+
+    KV_ASSERT(made.cert != NULL);
+    fill(made.cert, maker, made.key);
+    const EVP_MD *md = EVP_PKEY_is_a(by->key, "ED25519") ? NULL : EVP_sha256();
+    KV_ASSERT(X509_set_issuer_name(made.cert, X509_get_subject_name(by->cert)) == 1 &&
+              X509_sign(made.cert, by->key, md) > 0);
+    int len = i2d_X509(made.cert, &made.der);
+    int spki_len = i2d_PUBKEY(made.key, &made.spki);
+    KV_ASSERT(len > 0 && spki_len > 0);
+    made.der_len = (size_t)len;
+    made.spki_len = (size_t)spki_len;
+    return made;
+}
+
+void chain_made_free(struct chain_made *made)
+{
+    EVP_PKEY_free(made->key);
+    X509_free(made->cert);
+    OPENSSL_free(made->der);
+    OPENSSL_free(made->spki);
+    *made = (struct chain_made){.key = NULL};
+}
+
+struct kv_bytes chain_made_der(const struct chain_made *made)
+{
+    return (struct kv_bytes){.data = made->der, .len = made->der_len};
+}
+
+struct kv_bytes chain_made_spki(const struct chain_made *made)
+{
+    return (struct kv_bytes){.data = made->spki, .len = made->spki_len};
+}

@@ -1,0 +1,41 @@
+/*
+ * Certificates made on the spot. Test code only: what fails ends the test.
+ */
+#ifndef KV_TESTS_SUPPORT_CHAIN_MAKER_H
+#define KV_TESTS_SUPPORT_CHAIN_MAKER_H
+
+#include <openssl/x509.h>
+
+#include "store/core/wire.h"
+
+#define CHAIN_MAKER_NOW_S INT64_C(1750000000) /* 2025-06-15 */
+
+struct chain_maker {
+    const char *type;    /* "RSA", "ED25519", or a curve: "P-256" */
+    const char *subject; /* OpenSSL's form of one CN; NULL for an empty subject */
+    const char *sans;    /* extension text of openssl: "DNS:a,IP:127.0.0.1"; or NULL */
+    int64_t nbf_s;       /* 0: a day before CHAIN_MAKER_NOW_S */
+    int64_t exp_s;       /* 0: 90 days behind it */
+};
+
+struct chain_made {
+    EVP_PKEY *key;
+    X509 *cert;
+    uint8_t *der;
+    size_t der_len;
+    uint8_t *spki;
+    size_t spki_len;
+};
+
+/* Make a key and its certificate, signed by `issuer` (NULL: by itself). */
+struct chain_made chain_make(const struct chain_maker *maker,
+                             const struct chain_made *issuer);
+void chain_made_free(struct chain_made *made);
+
+struct kv_bytes chain_made_der(const struct chain_made *made);
+struct kv_bytes chain_made_spki(const struct chain_made *made);
+
+/* A new key alone; `type` as above. */
+EVP_PKEY *chain_make_key(const char *type);
+
+#endif
