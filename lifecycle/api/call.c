@@ -370,6 +370,10 @@ static int check_names(struct kv_call *call, const struct kv_route_match *match,
         kv_hex_decode(call->version, KV_ID_LEN, match->version) != 0)
         return kv_err_set(err, KV_E_INVALID, "api.bad-object-version",
                           "a version has 32 lower-case hexadecimal digits");
+    /* Zeros mean the current version inside; no version is named so. */
+    if (kv_id_is_zero(call->version))
+        return kv_err_set(err, KV_E_NOT_FOUND, "object.not-found",
+                          "there is no version '%s'", match->version);
     return 0;
 }
 

@@ -1,0 +1,5 @@
+// All tests of this folder, in one process; see README.md.
+import "./keys.mjs";
+import "./crypto.mjs";
+import "./secrets.mjs";
+import "./certificates.mjs";
