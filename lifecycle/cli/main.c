@@ -7,7 +7,6 @@
  * allocators, and jansson's, wipe what they free, because keys and secrets pass.
  */
 #include <locale.h>
-#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,34 +23,6 @@ enum exit_code {
     EXIT_DENIED = 4,
     EXIT_UNREACHABLE = 5,
 };
-
-static void *crypto_malloc(size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return kv_wiping_malloc(size);
-}
-
-static void *crypto_realloc(void *ptr, size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return kv_wiping_realloc(ptr, size);
-}
-
-static void crypto_free(void *ptr, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    kv_wiping_free(ptr);
-}
-
-static bool set_up_libraries(void)
-{
-    json_set_alloc_funcs(kv_wiping_malloc, kv_wiping_free);
-    return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1 &&
-           OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
-}
 
 static enum exit_code exit_code_of(int rc, const struct kv_err *err)
 {
@@ -114,7 +85,8 @@ int main(int argc, char **argv)
     struct kv_cli cli = {0};
     (void)setlocale(LC_CTYPE, "");
     (void)signal(SIGPIPE, SIG_IGN);
-    if (!set_up_libraries()) {
+    json_set_alloc_funcs(kv_wiping_malloc, kv_wiping_free);
+    if (kv_wiping_install() != 0) {
         (void)fputs("keyvault: cli.failed: libcrypto cannot be set up\n", stderr);
         return EXIT_FAILED;
     }
@@ -124,5 +96,5 @@ int main(int argc, char **argv)
         print_error(&err);
     }
     kv_client_close(cli.client);
-    return exit_code_of(rc, &err);
+    return (int)exit_code_of(rc, &err);
 }

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -506,36 +505,14 @@ static int run(struct app *app)
     return app->err.code != 0 ? 1 : 0;
 }
 
-static void *crypto_malloc(size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return kv_wiping_malloc(size);
-}
-
-static void *crypto_realloc(void *ptr, size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return kv_wiping_realloc(ptr, size);
-}
-
-static void crypto_free(void *ptr, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    kv_wiping_free(ptr);
-}
-
 int main(int argc, char **argv)
 {
     static struct app app;
     struct kv_err err = KV_ERR_INIT;
     json_set_alloc_funcs(kv_wiping_malloc, kv_wiping_free);
-    if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1 ||
+    if (kv_wiping_install() != 0 ||
         uv_replace_allocator(kv_wiping_malloc, kv_wiping_realloc, kv_wiping_calloc,
                              kv_wiping_free) != 0 ||
-        OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1 ||
         OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1) {
         (void)fputs("keyvault-service: libraries cannot be set up\n", stderr);
         return 1;

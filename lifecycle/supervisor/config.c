@@ -281,7 +281,8 @@ static void list_options(const cfg_t *cfg, char *out, size_t out_size)
     }
 }
 
-static void on_error(cfg_t *cfg, const char *format, va_list list)
+__attribute__((format(printf, 2, 0))) static void
+on_error(cfg_t *cfg, const char *format, va_list list)
 {
     char message[256];
     char expected[160] = "";

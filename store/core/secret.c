@@ -109,3 +109,32 @@ void kv_wiping_free(void *ptr)
     explicit_bzero(ptr, malloc_usable_size(ptr));
     free(ptr);
 }
+
+static void *crypto_malloc(size_t size, const char *file, int line)
+{
+    (void)file; /* of the caller, for debugging */
+    (void)line;
+    return kv_wiping_malloc(size);
+}
+
+static void *crypto_realloc(void *ptr, size_t size, const char *file, int line)
+{
+    (void)file; /* as above */
+    (void)line;
+    return kv_wiping_realloc(ptr, size);
+}
+
+static void crypto_free(void *ptr, const char *file, int line)
+{
+    (void)file; /* as above */
+    (void)line;
+    kv_wiping_free(ptr);
+}
+
+int kv_wiping_install(void)
+{
+    const bool is_done =
+        CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1 &&
+        OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
+    return is_done ? 0 : KV_E_INTERNAL;
+}

@@ -44,4 +44,10 @@ void *kv_wiping_calloc(size_t n, size_t size);
 void *kv_wiping_realloc(void *ptr, size_t size);
 void kv_wiping_free(void *ptr);
 
+/* Give libcrypto that allocator, and keep it from reading a configuration file: an
+ * openssl.cnf that loads the vault's own module would make the process call itself.
+ * The first statement of a main that sees keys or secrets. KV_E_INTERNAL when
+ * libcrypto has allocated before. */
+int kv_wiping_install(void) KV_MUST_CHECK;
+
 #endif

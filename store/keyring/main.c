@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include <uv.h>
 
 #include "store/core/log.h"
+#include "store/core/secret.h"
 #include "store/keyring/boot.h"
 #include "store/keyring/channel.h"
 #include "store/keyring/notify.h"
@@ -260,8 +260,7 @@ int main(int argc, char **argv)
     }
     (void)umask(077); /* returns the old one, no failure */
     kv_sandbox_close_inherited(process.options.ready_fd);
-    /* No configuration file may load providers into the key process. */
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1 ||
+    if (kv_wiping_install() != 0 ||
         kv_log_open(&process.log, process.options.log_format, KV_LOG_INFO,
                     STDERR_FILENO, "keyvault-keyring", kv_clock_system()) != 0 ||
         uv_loop_init(&process.loop) != 0) {

@@ -34,14 +34,16 @@ int kv_sandbox_enter(struct kv_err *err)
     static const int refused[] = {
         SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork),   SCMP_SYS(vfork),
         SCMP_SYS(bind),   SCMP_SYS(listen),   SCMP_SYS(connect)};
+    static const struct scmp_arg_cmp is_inet = {
+        .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_INET};
     int rc = KV_E_IO;
     int failed = 0;
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
     if (ctx != NULL) {
         for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
             failed |= seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, refused[i], 0);
-        failed |= seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 1,
-                                   SCMP_A0(SCMP_CMP_EQ, AF_INET, 0));
+        failed |= seccomp_rule_add_array(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket),
+                                         1, &is_inet);
         failed |= seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
         rc = failed == 0 && seccomp_load(ctx) == 0 ? 0 : KV_E_IO;
         seccomp_release(ctx);
