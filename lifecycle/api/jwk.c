@@ -27,44 +27,8 @@ static const struct {
     {"deriveBits", KV_OP_DERIVE},
 };
 
-static const char *const kty_names[] = {
-    [KV_KTY_RSA] = "RSA", [KV_KTY_EC] = "EC", [KV_KTY_OKP] = "OKP"};
-
-static const struct {
-    const char *name;
-    size_t len; /* bytes of one coordinate or of the key */
-} curves[] = {
-    [KV_CURVE_P256] = {"P-256", 32},      [KV_CURVE_P384] = {"P-384", 48},
-    [KV_CURVE_P521] = {"P-521", 66},      [KV_CURVE_P256K] = {"P-256K", 32},
-    [KV_CURVE_ED25519] = {"Ed25519", 32},
-};
-
-uint8_t kv_jwk_kty(const char *name)
-{
-    for (uint8_t i = KV_KTY_RSA; i <= KV_KTY_OKP; i++)
-        if (strcmp(name, kty_names[i]) == 0)
-            return i;
-    return 0;
-}
-
-const char *kv_jwk_kty_name(uint8_t kty)
-{
-    return kty >= KV_KTY_RSA && kty <= KV_KTY_OKP ? kty_names[kty] : "?";
-}
-
-uint8_t kv_jwk_curve(const char *name)
-{
-    for (uint8_t i = KV_CURVE_P256; i <= KV_CURVE_ED25519; i++)
-        if (strcmp(name, curves[i].name) == 0)
-            return i;
-    return KV_CURVE_NONE;
-}
-
-const char *kv_jwk_curve_name(uint8_t curve)
-{
-    return curve >= KV_CURVE_P256 && curve <= KV_CURVE_ED25519 ? curves[curve].name
-                                                               : "?";
-}
+/* Bytes of one coordinate or of the key, by enum kv_curve. */
+static const size_t curve_len[] = {0, 32, 48, 66, 32, 32};
 
 uint32_t kv_jwk_op(const char *name)
 {
@@ -121,7 +85,7 @@ int kv_jwk_read_ops(const json_t *object, uint8_t kty, uint32_t *ops,
             return kv_err_set(err, KV_E_INVALID, "api.bad-key-ops",
                               "the operation '%s' is not possible with a key of type "
                               "%s: supported are %s",
-                              name, kv_jwk_kty_name(kty),
+                              name, kv_kty_name(kty),
                               kty == KV_KTY_RSA  ? "encrypt, decrypt, sign, verify, "
                                                    "wrapKey, unwrapKey"
                               : kty == KV_KTY_EC ? "sign, verify, deriveBits"
@@ -166,12 +130,12 @@ static json_t *public_members(const EVP_PKEY *pkey, const struct kv_key_info *in
 {
     uint8_t raw[64];
     size_t raw_len = sizeof(raw);
-    const char *crv = kv_jwk_curve_name(info->curve);
+    const char *crv = kv_curve_name(info->curve);
     if (info->kty == KV_KTY_RSA)
         return json_pack("{s:o,s:o}", "n", number(pkey, OSSL_PKEY_PARAM_RSA_N, 0), "e",
                          number(pkey, OSSL_PKEY_PARAM_RSA_E, 0));
     if (info->kty == KV_KTY_EC) {
-        size_t len = curves[info->curve].len;
+        size_t len = curve_len[info->curve];
         return json_pack("{s:s,s:o,s:o}", "crv", crv, "x",
                          number(pkey, OSSL_PKEY_PARAM_EC_PUB_X, len), "y",
                          number(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, len));
@@ -194,7 +158,7 @@ json_t *kv_jwk_public(const struct kv_key_info *info)
     EVP_PKEY_free(pkey);
     if (members == NULL)
         return NULL;
-    json_t *jwk = json_pack("{s:s,s:o}", "kty", kv_jwk_kty_name(info->kty), "key_ops",
+    json_t *jwk = json_pack("{s:s,s:o}", "kty", kv_kty_name(info->kty), "key_ops",
                             kv_jwk_ops(info->attrs.ops));
     if (jwk == NULL || json_object_update(jwk, members) != 0) {
         json_decref(jwk);
@@ -244,7 +208,7 @@ static int read_curve(const json_t *jwk, uint8_t kty, uint8_t *curve,
     int rc = kv_json_string(jwk, "crv", KV_REQUIRED, &crv, err);
     if (rc != 0)
         return rc;
-    *curve = kv_jwk_curve(crv);
+    *curve = kv_curve_by_name(crv);
     bool is_ed = *curve == KV_CURVE_ED25519;
     if (*curve == KV_CURVE_NONE || is_ed != (kty == KV_KTY_OKP))
         return kv_err_set(
@@ -264,7 +228,7 @@ int kv_jwk_read_private(const json_t *jwk, struct kv_role_key_new *request,
     int rc = kv_json_string(jwk, "kty", KV_REQUIRED, &kty, err);
     if (rc != 0)
         return rc;
-    request->kty = kv_jwk_kty(kty);
+    request->kty = kv_kty_by_name(kty);
     if (request->kty == 0)
         return kv_err_set(err, KV_E_INVALID, "api.bad-field",
                           "the member 'kty' must be RSA, EC or OKP: keys in hardware "
@@ -278,6 +242,6 @@ int kv_jwk_read_private(const json_t *jwk, struct kv_role_key_new *request,
         return rc;
     bool is_ec = request->kty == KV_KTY_EC;
     request->import = is_ec ? KV_IMPORT_EC : KV_IMPORT_OKP;
-    return append_numbers(jwk, is_ec ? ec : okp, curves[request->curve].len, material,
+    return append_numbers(jwk, is_ec ? ec : okp, curve_len[request->curve], material,
                           err);
 }

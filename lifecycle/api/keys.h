@@ -1,18 +1,12 @@
 /*
  * Keys in the REST API: what the files keys*.c and jwk.c share, and what certificates
- * need of it (names of key types, curves and operations). Pure unless said otherwise.
+ * need of it (names of operations). Pure unless said otherwise.
  */
 #ifndef KV_LIFECYCLE_API_KEYS_H
 #define KV_LIFECYCLE_API_KEYS_H
 
 #include "lifecycle/api/call.h"
 
-/* "RSA", "EC", "OKP" to enum kv_kty; 0 for another text. */
-uint8_t kv_jwk_kty(const char *name);
-const char *kv_jwk_kty_name(uint8_t kty);
-/* "P-256" or "Ed25519" to enum kv_curve; KV_CURVE_NONE for another text. */
-uint8_t kv_jwk_curve(const char *name);
-const char *kv_jwk_curve_name(uint8_t curve);
 /* "sign" to enum kv_op; 0 for another text. */
 uint32_t kv_jwk_op(const char *name);
 /* The operations as a JSON array in the contract's order. */

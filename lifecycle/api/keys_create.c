@@ -67,7 +67,7 @@ static int read_curve(const json_t *body, struct kv_role_key_new *request,
     else if (!is_okp && bits == 521)
         crv = "P-521";
     KV_TRY(kv_json_string(body, "crv", KV_OPTIONAL, &crv, err));
-    request->curve = kv_jwk_curve(crv);
+    request->curve = kv_curve_by_name(crv);
     if (request->curve == KV_CURVE_NONE ||
         is_okp != (request->curve == KV_CURVE_ED25519))
         return bad(err, is_okp ? "the member 'crv' must be Ed25519"
@@ -87,7 +87,7 @@ static int read_type(const json_t *body, struct kv_role_key_new *request,
     int rc = kv_json_string(body, "kty", KV_REQUIRED, &kty, err);
     if (rc != 0)
         return rc;
-    request->kty = kv_jwk_kty(kty);
+    request->kty = kv_kty_by_name(kty);
     if (request->kty == 0)
         return bad(err, "the member 'kty' must be RSA, EC or OKP: keys in hardware and "
                         "symmetric keys are not offered");

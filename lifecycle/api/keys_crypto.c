@@ -94,7 +94,7 @@ static int find_algorithm(struct operation *operation, const char *name,
     return kv_err_set(err, KV_E_INVALID, "api.bad-algorithm",
                       "the member 'alg' names no algorithm that this key of type %s "
                       "supports for this operation: %s",
-                      kv_jwk_kty_name(info->kty),
+                      kv_kty_name(info->kty),
                       supported[0] != '\0' ? supported : "none");
 }
 

@@ -34,7 +34,7 @@ struct kv_policy {
     json_t *doc; /* complete and canonical; owned. The pointers below borrow from it */
     uint8_t kty; /* enum kv_kty */
     uint8_t curve; /* enum kv_curve; NONE for RSA */
-    uint16_t bits; /* RSA modulus */
+    uint16_t bits; /* RSA modulus; 0 for the others */
     bool is_exportable;
     bool is_pem;      /* secret_props.contentType: PEM, else PKCS#12 */
     uint32_t key_ops; /* enum kv_op that the key usage stands for */
@@ -49,19 +49,21 @@ struct kv_policy {
     const char *issuer;     /* issuer.name */
 };
 
-/* Read the policy that a request gives: members that are absent, null or empty objects
- * get the contract's defaults. `given` is not changed. Ids policy.bad-field (the
- * message names the member by its path), policy.unknown-member,
- * policy.bad-subject, policy.not-offered. */
+/* Read the policy that a request gives: members that are absent, null or empty get
+ * the contract's defaults, but for issuer.name, which is required; unknown members are
+ * passed over and not kept. `given` is not changed. Reading `doc` again gives the same.
+ * Ids policy.bad-field (the message names the member by its path),
+ * policy.bad-subject, policy.not-offered. Whether the issuer exists is not asked. */
 int kv_policy_read(const json_t *given, struct kv_policy *out,
                    struct kv_err *err) KV_MUST_CHECK;
 
-/* Read a stored policy again: kv_policy_read over its document. */
+/* Release the document; the struct is empty afterwards. */
 void kv_policy_free(struct kv_policy *policy);
 
 /* The policy that an imported certificate (DER) stands for: subject, names, usages and
  * length of life of the certificate, issuer Unknown, key type of its public key; the
- * members that `given` (may be NULL) has replace these, and are checked as above. */
+ * members that `given` (may be NULL) has replace these, and are checked as above. Names
+ * that a policy cannot hold are left out. Id policy.bad-certificate, too. */
 int kv_policy_of_cert(struct kv_bytes der, const json_t *given, struct kv_policy *out,
                       struct kv_err *err) KV_MUST_CHECK;
 

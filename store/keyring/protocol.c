@@ -298,6 +298,9 @@ static const struct md_row md_rows[] = {
     [KV_MD_SHA3_512] = {64, "SHA3-512"},
 };
 
+static const char *const kty_names[] = {
+    [KV_KTY_RSA] = "RSA", [KV_KTY_EC] = "EC", [KV_KTY_OKP] = "OKP"};
+
 static const char *const curve_names[] = {
     [KV_CURVE_NONE] = NULL,      [KV_CURVE_P256] = "P-256",
     [KV_CURVE_P384] = "P-384",   [KV_CURVE_P521] = "P-521",
@@ -307,6 +310,28 @@ static const char *const curve_names[] = {
 size_t kv_md_len(uint8_t md)
 {
     return md < sizeof(md_rows) / sizeof(md_rows[0]) ? md_rows[md].len : 0;
+}
+
+const char *kv_kty_name(uint8_t kty)
+{
+    const size_t n = sizeof(kty_names) / sizeof(kty_names[0]);
+    return kty < n ? kty_names[kty] : NULL;
+}
+
+uint8_t kv_kty_by_name(const char *name)
+{
+    for (uint8_t i = KV_KTY_RSA; i <= KV_KTY_OKP; i++)
+        if (strcmp(name, kty_names[i]) == 0)
+            return i;
+    return 0;
+}
+
+uint8_t kv_curve_by_name(const char *name)
+{
+    for (uint8_t i = KV_CURVE_P256; i <= KV_CURVE_ED25519; i++)
+        if (strcmp(name, curve_names[i]) == 0)
+            return i;
+    return KV_CURVE_NONE;
 }
 
 const char *kv_curve_name(uint8_t curve)

@@ -232,8 +232,13 @@ void kv_msg_decrypt_read(struct kv_wire *wire, struct kv_msg_decrypt *msg);
 /* Digest length in bytes, 0 for NONE and unknown values. */
 size_t kv_md_len(uint8_t md);
 
-/* Names of JOSE and of OpenSSL, NULL for unknown values: "P-256", "SHA256". */
+/* Names of JOSE and of OpenSSL, NULL for unknown values: "EC", "P-256", "SHA256". */
+const char *kv_kty_name(uint8_t kty);
 const char *kv_curve_name(uint8_t curve);
 const char *kv_md_name(uint8_t md);
+
+/* The values of such names; 0 and KV_CURVE_NONE for another text. */
+uint8_t kv_kty_by_name(const char *name);
+uint8_t kv_curve_by_name(const char *name);
 
 #endif
