@@ -408,10 +408,23 @@ static int read_body(struct kv_call *call, struct kv_err *err)
     uint8_t *body = kv_http_body(call->request, &len);
     if (!call->route->has_body)
         return 0;
+    if (len > 0 &&
+        !kv_json_is_media_type(kv_http_header(call->request, "content-type")))
+        return kv_err_set(err, KV_E_INVALID, "api.bad-content-type",
+                          "the body must be sent as application/json");
     int rc = kv_json_parse(body, len, &call->body, err);
     if (len > 0)
         kv_wipe(body, len);
     return rc;
+}
+
+/* In a store key zeros stand for "the current version": nobody has that version. */
+static int check_object(const struct kv_call *call, struct kv_err *err)
+{
+    if (!call->has_version || !kv_id_is_zero(call->version))
+        return 0;
+    return kv_err_set(err, KV_E_NOT_FOUND, "object.not-found",
+                      "'%s' has no such version", call->name);
 }
 
 static int check_ready(struct kv_call *call, struct kv_err *err)
@@ -452,6 +465,7 @@ static void dispatch(struct kv_call *call)
     if (call->route->action != 0)
         KV_TRY(check_access(call, &err));
     KV_TRY(read_body(call, &err));
+    KV_TRY(check_object(call, &err));
 out:
     if (rc != 0)
         kv_call_fail(&call->task, rc, &err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
+#include "store/core/str.h"
 
 static const struct by_id {
     const char *id;
@@ -24,6 +25,7 @@ static const struct by_id {
     {"api.deleted", {409, "Conflict", "ObjectIsDeletedButRecoverable"}},
     {"api.no-route", {404, "NotFound", NULL}},
     {"api.no-method", {405, "MethodNotAllowed", NULL}},
+    {"api.bad-content-type", {415, "UnsupportedMediaType", NULL}},
     {"api.unauthorized", {401, "Unauthorized", NULL}},
     {"api.not-offered", {400, "NotSupported", NULL}},
 };
@@ -75,15 +77,36 @@ void kv_error_map(int rc, const char *id, const char *collection,
         out->code = not_found_code(collection);
 }
 
+/* Messages may name users and files of the system, which need not be UTF-8: such bytes
+ * become question marks. NULL for no text. */
+static json_t *text_json(const char *text)
+{
+    char out[KV_ERR_TEXT_MAX];
+    size_t n = 0;
+    if (text == NULL || text[0] == '\0')
+        return NULL;
+    size_t left = strlen(text);
+    while (left > 0) {
+        size_t len = kv_utf8_char_len(text, left);
+        size_t taken = len > 0 ? len : 1;
+        if (n + taken > sizeof(out))
+            break;
+        memcpy(out + n, len > 0 ? text : "?", taken);
+        n += taken;
+        text += taken;
+        left -= taken;
+    }
+    return json_stringn(out, n);
+}
+
 json_t *kv_error_body(const struct kv_http_error *error, const char *message,
                       const char *id, const char *hint)
 {
     json_t *inner =
         error->inner != NULL ? json_pack("{s:s}", "code", error->inner) : NULL;
-    return json_pack("{s:{s:s,s:s,s:o*,s:s*,s:s*}}", "error", "code", error->code,
-                     "message", message, "innererror", inner, "id",
-                     id != NULL && id[0] != '\0' ? id : NULL, "hint",
-                     hint != NULL && hint[0] != '\0' ? hint : NULL);
+    return json_pack("{s:{s:s,s:o,s:o*,s:o*,s:o*}}", "error", "code", error->code,
+                     "message", text_json(message), "innererror", inner, "id",
+                     text_json(id), "hint", text_json(hint));
 }
 
 const char *kv_error_code_of_status(int status)

@@ -71,6 +71,9 @@ const char *kv_error_code_of_status(int status);
 int kv_json_parse(const uint8_t *data, size_t len, json_t **out,
                   struct kv_err *err) KV_MUST_CHECK;
 
+/* Whether a Content-Type header (NULL: none came) may announce a JSON body. */
+bool kv_json_is_media_type(const char *type);
+
 /* Read a member. null counts as absent: outputs stay. A missing required member is
  * api.missing-field, another type or size api.bad-field. Strings are borrowed. */
 enum kv_need { KV_OPTIONAL, KV_REQUIRED };

@@ -59,6 +59,16 @@ int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *
                       error.line, error.column);
 }
 
+bool kv_json_is_media_type(const char *type)
+{
+    static const char json[] = "application/json";
+    char name[sizeof(json) + 1];
+    if (type == NULL)
+        return true;
+    kv_str_cut(name, sizeof(name), type, strcspn(type, "; \t"));
+    return kv_str_equal_nocase(name, json);
+}
+
 static int wrong_type(const char *field, const char *type, struct kv_err *err)
 {
     return kv_err_set(err, KV_E_INVALID, "api.bad-field", "the member '%s' must be %s",
@@ -181,9 +191,12 @@ static int check_tags(const json_t *tags, struct kv_err *err)
 static int read_date(const json_t *object, const char *field, int64_t *out,
                      struct kv_err *err)
 {
-    int64_t at_s = KV_TIME_NONE;
+    int64_t at_s = 0;
+    const json_t *value = json_object_get(object, field);
+    if (value == NULL || json_is_null(value))
+        return 0;
     int rc = kv_json_integer(object, field, &at_s, err);
-    if (rc != 0 || at_s == KV_TIME_NONE)
+    if (rc != 0)
         return rc;
     if (at_s < 0 && at_s >= INT32_MIN)
         at_s += INT64_C(1) << 32;
