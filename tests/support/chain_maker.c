@@ -28,6 +28,13 @@ static void add_extension(X509 *cert, int nid, const char *value)
     X509_EXTENSION_free(ext);
 }
 
+static void add_name(X509 *cert, const char *type, const char *value)
+{
+    KV_ASSERT(X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), type,
+                                         MBSTRING_UTF8, (const uint8_t *)value, -1, -1,
+                                         0) == 1);
+}
+
 static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
 {
     static long serial;
@@ -40,9 +47,9 @@ static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
               ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)exp_s) != NULL &&
               X509_set_pubkey(cert, key) == 1);
     if (maker->subject != NULL)
-        KV_ASSERT(X509_NAME_add_entry_by_txt(
-                      X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
-                      (const uint8_t *)maker->subject, -1, -1, 0) == 1);
+        add_name(cert, "CN", maker->subject);
+    if (maker->org != NULL)
+        add_name(cert, "O", maker->org);
     if (maker->sans != NULL)
         add_extension(cert, NID_subject_alt_name, maker->sans);
 }

@@ -12,7 +12,8 @@
 
 struct chain_maker {
     const char *type;    /* "RSA", "ED25519", or a curve: "P-256" */
-    const char *subject; /* OpenSSL's form of one CN; NULL for an empty subject */
+    const char *subject; /* the common name; NULL for an empty subject */
+    const char *org;     /* organization behind it, or NULL */
     const char *sans;    /* extension text of openssl: "DNS:a,IP:127.0.0.1"; or NULL */
     int64_t nbf_s;       /* 0: a day before CHAIN_MAKER_NOW_S */
     int64_t exp_s;       /* 0: 90 days behind it */

@@ -150,3 +150,138 @@ Test(chain, pem_is_read_again)
     BIO_free(bio);
     kv_buf_free(&out);
 }
+
+Test(chain, an_issuer_is_found_by_its_key_when_two_have_its_name)
+{
+    struct chain_made twin = chain_make(
+        &(struct chain_maker){.type = "P-256", .subject = "Intermediate"}, NULL);
+    struct kv_chain chain = {.n = 3,
+                             .der = {chain_made_der(&twin), chain_made_der(&made[0]),
+                                     chain_made_der(&made[1])}};
+    cr_assert_eq(kv_chain_order(&chain, chain_made_spki(&made[0]), NULL), 0);
+    cr_expect_eq(chain.der[0].data, made[0].der);
+    cr_expect_eq(chain.der[1].data, made[1].der);
+    cr_expect_eq(chain.der[2].data, twin.der);
+    chain_made_free(&twin);
+}
+
+Test(chain, what_belongs_to_no_chain_keeps_its_place_behind)
+{
+    struct kv_chain chain = {.n = KV_CHAIN_MAX};
+    struct chain_made other[KV_CHAIN_MAX - 2];
+    for (size_t i = 0; i < KV_CHAIN_MAX - 2; i++) {
+        other[i] = chain_make(
+            &(struct chain_maker){.type = "ED25519", .subject = "Other"}, NULL);
+        chain.der[i + 1] = chain_made_der(&other[i]);
+    }
+    chain.der[0] = chain_made_der(&made[1]);
+    chain.der[KV_CHAIN_MAX - 1] = chain_made_der(&made[0]);
+    cr_assert_eq(kv_chain_order(&chain, chain_made_spki(&made[0]), NULL), 0);
+    cr_expect_eq(chain.der[0].data, made[0].der);
+    cr_expect_eq(chain.der[1].data, made[1].der);
+    for (size_t i = 0; i < KV_CHAIN_MAX - 2; i++) {
+        cr_expect_eq(chain.der[i + 2].data, other[i].der, "place %zu", i + 2);
+        chain_made_free(&other[i]);
+    }
+}
+
+static void expect_refused(struct kv_chain *chain, const char *id, const char *text)
+{
+    struct kv_chain before = *chain;
+    struct kv_err err = KV_ERR_INIT;
+    cr_expect_eq(kv_chain_order(chain, chain_made_spki(&made[0]), &err), KV_E_INVALID);
+    cr_expect_str_eq(err.id, id);
+    cr_expect_not_null(strstr(err.message, text), "%s", err.message);
+    cr_expect_eq(memcmp(&before, chain, sizeof(before)), 0, "nothing has moved");
+}
+
+Test(chain, without_the_leaf_there_is_no_chain)
+{
+    struct kv_chain chain = in_order((const size_t[]){1, 2, 1});
+    expect_refused(&chain, "chain.no-leaf", "none of the 3");
+    chain.n = 0;
+    expect_refused(&chain, "chain.bad-certificate", "this one has 0");
+    chain.n = KV_CHAIN_MAX + 1;
+    expect_refused(&chain, "chain.bad-certificate", "this one has 11");
+}
+
+Test(chain, what_is_no_certificate_is_told_by_its_place)
+{
+    static uint8_t huge[KV_CERT_DER_MAX + 1] = {0x30, 0x82, 0x3f, 0xfd};
+    uint8_t *more = malloc(made[1].der_len + 1);
+    cr_assert_not_null(more);
+    memcpy(more, made[1].der, made[1].der_len);
+    more[made[1].der_len] = 0;
+    const struct kv_bytes bad[] = {
+        {NULL, 0},
+        {(const uint8_t *)"garbage", 7},
+        {made[1].der, made[1].der_len - 1},
+        {more, made[1].der_len + 1},
+        {huge, sizeof(huge)},
+        {made[1].spki, made[1].spki_len},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct kv_cert_facts facts;
+        struct kv_err err = KV_ERR_INIT;
+        struct kv_chain chain = in_order((const size_t[]){0, 1, 2});
+        chain.der[1] = bad[i];
+        expect_refused(&chain, "chain.bad-certificate", "certificate 2 ");
+        cr_expect_eq(kv_cert_facts(bad[i], &facts, &err), KV_E_INVALID);
+        cr_expect_str_eq(err.id, "chain.bad-certificate");
+        struct kv_buf out;
+        kv_buf_init(&out, 65536);
+        cr_expect_eq(kv_chain_pfx(&chain, &out), KV_E_INVALID);
+        cr_expect_eq(out.len, 0);
+        kv_buf_free(&out);
+    }
+    free(more);
+}
+
+Test(chain, files_and_json_respect_the_buffers_ceiling)
+{
+    struct kv_chain chain = in_order((const size_t[]){0, 1, 2});
+    struct kv_chain again;
+    struct kv_buf out;
+    json_t *array = kv_chain_write(&chain);
+    kv_buf_init(&out, 600);
+    cr_expect_eq(kv_chain_pem(&chain, &out), KV_E_TOO_BIG);
+    kv_buf_reset(&out);
+    cr_expect_eq(kv_chain_pfx(&chain, &out), KV_E_TOO_BIG);
+    kv_buf_reset(&out);
+    cr_expect_eq(kv_chain_read(array, &out, &again), KV_E_TOO_BIG);
+    cr_expect_eq(out.len, 0);
+    cr_expect_eq(again.n, 0);
+    kv_buf_free(&out);
+    json_decref(array);
+}
+
+Test(chain, json_that_is_no_chain_is_an_integrity_error)
+{
+    struct kv_buf store;
+    char *huge = malloc(24000);
+    cr_assert_not_null(huge);
+    memset(huge, 'A', 24000);
+    json_t *const bad[] = {
+        json_null(),
+        json_string("MA=="),
+        json_array(),
+        json_pack("[i]", 1),
+        json_pack("[s]", ""),
+        json_pack("[s]", "not base64"),
+        json_pack("[s,n]", "MAA="),
+        json_pack("[s%]", huge, (size_t)24000),
+        json_pack("[sssssssssss]", "MAA=", "MAA=", "MAA=", "MAA=", "MAA=", "MAA=",
+                  "MAA=", "MAA=", "MAA=", "MAA=", "MAA="),
+    };
+    kv_buf_init(&store, (size_t)KV_CHAIN_MAX * KV_CERT_DER_MAX);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct kv_chain chain;
+        cr_assert(i == 0 || bad[i] != NULL);
+        cr_expect_eq(kv_chain_read(bad[i], &store, &chain), KV_E_INTEGRITY, "%zu", i);
+        cr_expect_eq(chain.n, 0);
+        cr_expect_eq(store.len, 0);
+        json_decref(bad[i]);
+    }
+    kv_buf_free(&store);
+    free(huge);
+}
