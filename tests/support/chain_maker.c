@@ -52,6 +52,8 @@ static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
         add_name(cert, "O", maker->org);
     if (maker->sans != NULL)
         add_extension(cert, NID_subject_alt_name, maker->sans);
+    if (maker->has_sans_twice)
+        add_extension(cert, NID_subject_alt_name, maker->sans);
 }
 
 struct chain_made chain_make(const struct chain_maker *maker,

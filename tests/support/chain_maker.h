@@ -15,6 +15,7 @@ struct chain_maker {
     const char *subject; /* the common name; NULL for an empty subject */
     const char *org;     /* organization behind it, or NULL */
     const char *sans;    /* extension text of openssl: "DNS:a,IP:127.0.0.1"; or NULL */
+    bool has_sans_twice; /* the extension, which RFC 5280 §4.2 forbids */
     int64_t nbf_s;       /* 0: a day before CHAIN_MAKER_NOW_S */
     int64_t exp_s;       /* 0: 90 days behind it */
 };
