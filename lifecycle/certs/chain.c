@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "lifecycle/certs/chain_internal.h"
+#include "lifecycle/certs/x500.h"
 #include "store/core/b64.h"
 
 X509 *kv_chain_cert(struct kv_bytes der)
@@ -122,6 +123,20 @@ int kv_cert_facts(struct kv_bytes der, struct kv_cert_facts *out, struct kv_err 
     }
     *out = facts;
 out:
+    X509_free(cert);
+    ERR_clear_error();
+    return rc;
+}
+
+int kv_cert_subject(struct kv_bytes der, struct kv_buf *text)
+{
+    uint8_t *name = NULL;
+    X509 *cert = kv_chain_cert(der);
+    int len = cert != NULL ? i2d_X509_NAME(X509_get_subject_name(cert), &name) : -1;
+    int rc = len > 0 ? kv_x500_print((struct kv_bytes){name, (size_t)len}, text)
+                     : KV_E_INVALID;
+
+    OPENSSL_free(name);
     X509_free(cert);
     ERR_clear_error();
     return rc;

@@ -8,6 +8,7 @@
 #include <openssl/pkcs12.h>
 
 #include "lifecycle/certs/chain.h"
+#include "lifecycle/certs/x500.h"
 #include "tests/support/chain_maker.h"
 
 #define N 3 /* leaf, intermediate, root */
@@ -65,6 +66,22 @@ Test(chain, facts_are_those_of_the_certificate)
     cr_expect_eq(facts.exp_s, CHAIN_MAKER_NOW_S + 90 * 86400);
     cr_assert_eq(X509_digest(made[0].cert, EVP_sha1(), sha1, NULL), 1);
     cr_expect_eq(memcmp(facts.sha1, sha1, sizeof(sha1)), 0);
+}
+
+Test(chain, the_subject_is_text)
+{
+    struct kv_buf text;
+    struct chain_made nameless = chain_make(
+        &(struct chain_maker){.type = "ED25519", .sans = "DNS:a.example"}, NULL);
+    kv_buf_init(&text, KV_X500_TEXT_MAX);
+    cr_assert_eq(kv_cert_subject(chain_made_der(&made[0]), &text), 0);
+    cr_expect_str_eq(kv_buf_cstr(&text), "CN=web.example.com");
+    kv_buf_reset(&text);
+    cr_expect_eq(kv_cert_subject(chain_made_der(&nameless), &text), 0);
+    cr_expect_eq(text.len, 0);
+    cr_expect_eq(kv_cert_subject(chain_made_spki(&made[0]), &text), KV_E_INVALID);
+    kv_buf_free(&text);
+    chain_made_free(&nameless);
 }
 
 Test(chain, every_order_comes_out_leaf_first)
