@@ -1,6 +1,5 @@
 #!/bin/sh
-# What a role links is what it can do: the key process has libcrypto, libuv and
-# libseccomp, and nothing else beside libc.
+# What a program links is what it can do: the libraries named and libc, nothing else.
 # usage: linked_libraries.sh PROGRAM LIBRARY...
 set -eu
 program=$1

@@ -47,5 +47,6 @@ awk '
   END { flush() }
 ' "$work/tap"
 [ $status = 0 ] || grep -q '^ *not ok' "$work/tap" || die "node ended with $status"
-kill "$keyvaultd" && wait "$keyvaultd" || die "keyvaultd ended with $?"
+kill "$keyvaultd"
+wait "$keyvaultd" || die "keyvaultd ended with $?"
 keyvaultd=
