@@ -23,6 +23,8 @@ static const struct by_id {
     {"api.forbidden", {403, "Forbidden", "ForbiddenByRbac"}},
     {"api.managed", {403, "Forbidden", NULL}},
     {"api.deleted", {409, "Conflict", "ObjectIsDeletedButRecoverable"}},
+    {"cert.in-progress", {409, "Forbidden", NULL}},
+    {"cert.no-operation", {404, "PendingCertificateNotFound", NULL}},
     {"api.no-route", {404, "NotFound", NULL}},
     {"api.no-method", {405, "MethodNotAllowed", NULL}},
     {"api.bad-content-type", {415, "UnsupportedMediaType", NULL}},

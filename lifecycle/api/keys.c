@@ -8,23 +8,6 @@
 #include "lifecycle/api/internal.h"
 #include "store/core/str.h"
 
-static int append_text(const char *text, size_t len, void *out)
-{
-    return kv_buf_append(out, text, len);
-}
-
-int kv_key_app_write(json_t *tags, struct kv_buf *out)
-{
-    if (tags == NULL || json_object_size(tags) == 0)
-        return 0;
-    json_t *app = json_pack("{s:O}", "tags", tags);
-    int rc = app != NULL && json_dump_callback(app, append_text, out, JSON_COMPACT) == 0
-                 ? 0
-                 : KV_E_NOMEM;
-    json_decref(app);
-    return kv_buf_status(out) != 0 ? kv_buf_status(out) : rc;
-}
-
 json_t *kv_key_app_tags(struct kv_bytes app)
 {
     if (app.len == 0)

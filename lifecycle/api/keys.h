@@ -34,8 +34,7 @@ int kv_jwk_read_private(const json_t *jwk, struct kv_role_key_new *request,
 json_t *kv_key_bundle(const struct kv_call *call, const struct kv_row *row,
                       const struct kv_key_info *info);
 
-/* {"tags":{...}} as the opaque bytes of a key row, and back (NULL: no tags). */
-int kv_key_app_write(json_t *tags, struct kv_buf *out) KV_MUST_CHECK;
+/* What kv_key_app_write wrote (NULL: no tags). */
 json_t *kv_key_app_tags(struct kv_bytes app);
 
 void kv_keys_create(struct kv_call *call);

@@ -239,8 +239,9 @@ static int read_import(const struct kv_cli *cli, json_t *body, struct kv_err *er
     int rc = read_file(cli, body, err);
     if (rc == 0)
         rc = read_password(cli, body, err);
-    if (rc == 0 && kv_cli_flag(cli, "exportable") != NULL) {
-        json_t *policy = json_pack("{s:{s:b}}", "key_props", "exportable", 1);
+    if (rc == 0) { /* the API's own default lets the key leave */
+        json_t *policy = json_pack("{s:{s:b}}", "key_props", "exportable",
+                                   kv_cli_flag(cli, "exportable") != NULL);
         rc = json_object_set_new(body, "policy", policy) == 0 ? 0 : KV_E_NOMEM;
     }
     return rc == 0 ? kv_object_read_attributes(cli, body, err) : rc;

@@ -129,15 +129,27 @@ void kv_task_delete(struct kv_task *task, const struct kv_row_key *key, uint64_t
 
 static void commit_next(struct kv_task *task);
 
-/* A change that may end a grant: a key, a head, an assignment. */
+/* Whether a change may end a grant. A new key, or a head that names a newer version,
+ * ends none: nobody's signing may hang on a service that ends right after it. */
+static bool ends_grants(const struct kv_mutation *mutation)
+{
+    const struct kv_row_key *key = &mutation->row.key;
+    bool is_removal = mutation->kind == KV_MUTATION_DELETE ||
+                      (mutation->row.flags & KV_ROW_DELETED) != 0;
+    bool is_head = kv_kind_has_versions(key->kind) && kv_id_is_zero(key->version);
+    if (is_head)
+        return is_removal;
+    return key->kind == KV_KIND_KEY && (mutation->expect > 0 || is_removal);
+}
+
 static void raise_epochs(struct kv_task *task, const struct kv_task_batch *batch)
 {
     for (size_t i = 0; i < batch->n; i++) {
-        const struct kv_row_key *key = &batch->changes[i].mutation.row.key;
-        bool is_head = kv_kind_has_versions(key->kind) && kv_id_is_zero(key->version);
+        const struct kv_mutation *mutation = &batch->changes[i].mutation;
+        const struct kv_row_key *key = &mutation->row.key;
         if (key->kind == KV_KIND_ASSIGNMENT)
             kv_service_raise_epoch(task->service, NULL);
-        else if (key->kind == KV_KIND_KEY || is_head)
+        else if (ends_grants(mutation))
             kv_service_raise_epoch(task->service,
                                    kv_service_vault_of_row(task->service, key->vault));
     }

@@ -25,6 +25,7 @@
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
+#include "lifecycle/certs/engine.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/boot.h"
 #include "lifecycle/service/grants.h"
@@ -118,6 +119,7 @@ static void stop(struct app *app)
     uv_close((uv_handle_t *)&app->beat, NULL);
     uv_close((uv_handle_t *)&app->retry, NULL);
     uv_close((uv_handle_t *)&app->tls_check, NULL);
+    kv_engine_stop(app->service.engine);
     kv_http_server_stop(app->http, DRAIN_MS, on_http_stopped, app);
 }
 
@@ -248,6 +250,7 @@ static void on_tls_ready(void *arg, int rc, const struct kv_err *err)
         return;
     }
     app->service.is_ready = true;
+    kv_engine_kick(app->service.engine);
     kv_log(app->service.log, KV_LOG_INFO, "service.ready",
            KV_I("vaults", app->service.n_vaults), KV_I("port", app->service.port));
     tell_ready(app);
@@ -449,6 +452,7 @@ static int open_service(struct app *app, struct kv_err *err)
     app->boot.tls_names = app->options.host[0] != '\0' ? app->tls_names : NULL;
     KV_TRY(kv_assignments_new(&service->assignments));
     KV_TRY(kv_principals_new(&service->principals, &app->loop, service->clock));
+    KV_TRY(kv_engine_new(&service->engine, service));
 out:
     if (rc != 0)
         kv_err_set(err, rc, "service.no-memory", "the service cannot start: %s",
@@ -496,6 +500,7 @@ static int run(struct app *app)
         return report(&err, 1); /* the process ends: the kernel closes what is open */
     (void)uv_run(&app->loop, UV_RUN_DEFAULT);
     KV_ASSERT(uv_loop_close(&app->loop) == 0);
+    kv_engine_free(app->service.engine);
     kv_principals_free(app->service.principals);
     kv_assignments_free(app->service.assignments);
     kv_wipe(app->token, sizeof(app->token));

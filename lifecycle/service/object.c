@@ -160,3 +160,15 @@ void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info)
     row->nbf_s = attrs->nbf_s;
     row->exp_s = attrs->exp_s;
 }
+
+int kv_key_app_write(json_t *tags, struct kv_buf *out)
+{
+    if (tags == NULL || json_object_size(tags) == 0)
+        return 0;
+    json_t *app = json_pack("{s:O}", "tags", tags);
+    int rc = app != NULL && json_dump_callback(app, append_text, out, JSON_COMPACT) == 0
+                 ? 0
+                 : KV_E_NOMEM;
+    json_decref(app);
+    return kv_buf_status(out) != 0 ? kv_buf_status(out) : rc;
+}

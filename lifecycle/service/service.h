@@ -15,6 +15,7 @@
 struct kv_keyring;
 struct kv_assignments;
 struct kv_principals;
+struct kv_engine;
 
 struct kv_vault {
     uint8_t id[KV_ID_LEN];
@@ -44,6 +45,7 @@ struct kv_service {
     struct kv_vault system; /* the installation's own rows: id of zeros, name "" */
     struct kv_assignments *assignments; /* service/assignments.h */
     struct kv_principals *principals;   /* auth/principal.h */
+    struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
     size_t n_running;                   /* operations of tasks under way */
     bool is_stopping;                   /* no task may start another operation */
     bool is_ready;                      /* vaults, assignments and token are loaded */

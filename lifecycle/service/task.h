@@ -102,8 +102,9 @@ void kv_task_put_head(struct kv_task *task, const struct kv_row *head,
 void kv_task_delete(struct kv_task *task, const struct kv_row_key *key,
                     uint64_t expect);
 
-/* Seal what needs it, apply the batch in one transaction; a change of a key, a head
- * or an assignment raises the vault's epoch. KV_E_CONFLICT when a row changed. */
+/* Seal what needs it, apply the batch in one transaction. What may end a grant (a key
+ * rewritten or removed, an assignment changed) raises the vault's epoch. KV_E_CONFLICT
+ * when a row changed. */
 void kv_task_commit(struct kv_task *task, kv_task_fn next);
 
 /* Identity of a row that will be written with `expect` (for KEY_GENERATE and so on:
@@ -116,6 +117,9 @@ void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
 
 /* Set flags and dates of a key's row from what the keyring has sealed. */
 void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
+
+/* Append {"tags":{...}}, the service's own bytes in a key row; nothing without tags. */
+int kv_key_app_write(json_t *tags, struct kv_buf *out) KV_MUST_CHECK;
 
 /* 16 random bytes as a version id. */
 int kv_task_new_version(struct kv_task *task, uint8_t out[KV_ID_LEN]) KV_MUST_CHECK;

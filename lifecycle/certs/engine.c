@@ -1,0 +1,194 @@
+/*
+ * Due operations, found by the index on next_at, run one by one against each name.
+ *
+ *   timer -> list what is due -> run each that is not running -> timer for the next
+ *
+ * The list also tells when the next one is due. A run that could not go on because
+ * something of this machine is missing (keyring away, disk full) is tried again with a
+ * delay that doubles up to a minute.
+ */
+#include "lifecycle/certs/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lifecycle/certs/internal.h"
+#include "lifecycle/service/keyring.h"
+
+#define RUNS_MAX 32
+#define IDLE_MS (60U * 60 * 1000) /* look again though nothing is due */
+#define DELAY_MIN_MS 500U
+#define DELAY_MAX_MS 60000U
+
+struct active {
+    struct kv_engine *engine; /* NULL: free place */
+    struct kv_row_key key;
+};
+
+struct kv_engine {
+    struct kv_task scan;
+    struct kv_service *service;
+    uv_timer_t timer;
+    struct active active[RUNS_MAX];
+    unsigned delay_ms; /* 0: nothing failed lately */
+    bool is_scanning;
+    bool is_again; /* kicked while scanning */
+    bool is_stopped;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void look_in(struct kv_engine *engine, uint64_t ms)
+{
+    if (!engine->is_stopped)
+        (void)uv_timer_start(&engine->timer, on_timer, ms, 0);
+}
+
+static void delay(struct kv_engine *engine)
+{
+    engine->delay_ms = engine->delay_ms == 0 ? DELAY_MIN_MS : 2 * engine->delay_ms;
+    if (engine->delay_ms > DELAY_MAX_MS)
+        engine->delay_ms = DELAY_MAX_MS;
+    look_in(engine, engine->delay_ms);
+}
+
+static void on_run_end(void *arg, int rc, const struct kv_err *err)
+{
+    struct active *active = arg;
+    struct kv_engine *engine = active->engine;
+    active->engine = NULL;
+    if (rc == 0) {
+        engine->delay_ms = 0;
+        kv_engine_kick(engine);
+        return;
+    }
+    kv_log_err(engine->service->log, KV_LOG_WARN, "cert.delayed", err);
+    delay(engine);
+}
+
+/* The place of this name, or a free one; NULL when it runs or all are taken. */
+static struct active *find_place(struct kv_engine *engine, const struct kv_row_key *key)
+{
+    struct active *place = NULL;
+    for (size_t i = 0; i < RUNS_MAX; i++) {
+        struct active *active = &engine->active[i];
+        if (active->engine == NULL)
+            place = active;
+        else if (memcmp(&active->key, key, sizeof(*key)) == 0)
+            return NULL;
+    }
+    return place;
+}
+
+static void start_run(struct kv_engine *engine, const struct kv_row_key *key)
+{
+    struct kv_vault *vault = kv_service_vault_by_id(engine->service, key->vault);
+    struct active *place = vault != NULL ? find_place(engine, key) : NULL;
+    if (place == NULL)
+        return;
+    place->engine = engine;
+    place->key = *key;
+    int rc = kv_run_start(engine->service, vault, key->name, on_run_end, place);
+    if (rc != 0) {
+        place->engine = NULL;
+        delay(engine);
+    }
+}
+
+/* Milliseconds until a time, at least one second so that a row that cannot run does
+ * not turn the loop. */
+static uint64_t ms_until(const struct kv_engine *engine, int64_t at_s)
+{
+    int64_t wait_s = at_s - kv_now_s(engine->service->clock);
+    if (wait_s < 1)
+        return 1000;
+    return wait_s * 1000 < IDLE_MS ? (uint64_t)wait_s * 1000 : IDLE_MS;
+}
+
+static void scanned(struct kv_task *task)
+{
+    struct kv_engine *engine = (struct kv_engine *)task;
+    size_t n = task->n_objects;
+    int64_t now_s = kv_now_s(engine->service->clock);
+    uint64_t next_ms = IDLE_MS;
+    struct kv_row_key due[KV_STORE_LIST_MAX];
+    size_t n_due = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_row *row = &task->objects[i].row;
+        if (row->key.kind != KV_KIND_OPERATION)
+            continue;
+        if (row->next_at_s > now_s) {
+            next_ms = ms_until(engine, row->next_at_s);
+            break;
+        }
+        due[n_due++] = row->key;
+    }
+    kv_task_fini(task);
+    engine->is_scanning = false;
+    look_in(engine, engine->is_again ? 0 : next_ms);
+    engine->is_again = false;
+    for (size_t i = 0; i < n_due; i++)
+        start_run(engine, &due[i]);
+}
+
+static void scan_failed(struct kv_task *task, int rc, const struct kv_err *err)
+{
+    struct kv_engine *engine = (struct kv_engine *)task;
+    engine->is_scanning = false;
+    if (rc != KV_E_UNAVAILABLE)
+        kv_log_err(engine->service->log, KV_LOG_WARN, "cert.delayed", err);
+    kv_task_fini(task);
+    delay(engine);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct kv_engine *engine = timer->data;
+    struct kv_service *service = engine->service;
+    if (service->is_stopping || engine->is_stopped)
+        return;
+    if (engine->is_scanning) {
+        engine->is_again = true;
+        return;
+    }
+    if (!service->is_ready || !kv_keyring_is_connected(service->keyring)) {
+        delay(engine);
+        return;
+    }
+    const struct kv_list_query query = {
+        .what = KV_LIST_DUE, .due_s = INT64_MAX, .limit = KV_STORE_LIST_MAX};
+    engine->is_scanning = true;
+    kv_task_init(&engine->scan, service, &service->system, scan_failed);
+    kv_task_list(&engine->scan, &query, scanned);
+}
+
+int kv_engine_new(struct kv_engine **out, struct kv_service *service)
+{
+    struct kv_engine *engine = calloc(1, sizeof(*engine));
+    if (engine == NULL)
+        return KV_E_NOMEM;
+    engine->service = service;
+    (void)uv_timer_init(service->loop, &engine->timer);
+    engine->timer.data = engine;
+    *out = engine;
+    return 0;
+}
+
+void kv_engine_kick(struct kv_engine *engine)
+{
+    if (engine != NULL)
+        look_in(engine, 0);
+}
+
+void kv_engine_stop(struct kv_engine *engine)
+{
+    if (engine == NULL || engine->is_stopped)
+        return;
+    engine->is_stopped = true;
+    uv_close((uv_handle_t *)&engine->timer, NULL);
+}
+
+void kv_engine_free(struct kv_engine *engine)
+{
+    free(engine);
+}

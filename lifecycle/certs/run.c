@@ -1,0 +1,471 @@
+/*
+ * One operation against its issuer.
+ *
+ *   read -> load version -> [effect pending? perform it] -> step -> effect:
+ *     SIGN    commit state and effect, perform, step again with its event
+ *     WAIT    commit state and time, end
+ *     ISSUED  check the chain, complete the version in one transaction, end
+ *     FAILED  for good: commit the failure; for now: commit when to try again
+ *
+ * State is committed before an effect is performed. So a run that is killed anywhere
+ * goes on where it was: the same effect is performed again, and an issuer sees the
+ * same state and the same events.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lifecycle/certs/internal.h"
+#include "plugins/self/self.h"
+#include "store/core/b64.h"
+#include "store/core/str.h"
+
+#define STEPS_MAX 64 /* of one run; an issuer that wants more goes on in the next */
+#define RETRY_S 60
+#define EVENTS_MAX (2 * KEYVAULT_STATE_MAX)
+
+struct run {
+    struct kv_order order; /* first member */
+    const struct keyvault_issuer *issuer;
+    struct kv_buf csr;
+    struct kv_buf events; /* JSON text for the next step */
+    unsigned n_steps;
+    bool is_failing; /* the failure itself is being written */
+    kv_run_cb cb;
+    void *arg;
+};
+
+static struct run *run_of(struct kv_task *task)
+{
+    return (struct run *)task;
+}
+
+static void end(struct run *run, int rc, const struct kv_err *err)
+{
+    kv_run_cb cb = run->cb;
+    void *arg = run->arg;
+    struct kv_err copy = err != NULL ? *err : KV_ERR_INIT;
+    kv_order_fini(&run->order);
+    kv_buf_free(&run->csr);
+    kv_buf_free(&run->events);
+    free(run);
+    cb(arg, rc, rc != 0 ? &copy : NULL);
+}
+
+static void ended(struct kv_task *task)
+{
+    end(run_of(task), 0, NULL);
+}
+
+static json_t *doc_of(const struct run *run)
+{
+    return run->order.operation.doc;
+}
+
+static const char *text_of(const struct run *run, const char *member)
+{
+    const char *text = json_string_value(json_object_get(doc_of(run), member));
+    return text != NULL ? text : "";
+}
+
+/* --- failing -----------------------------------------------------------------------
+ */
+
+/* Nothing of the order is wrong: the machine is. */
+static bool is_passing(int rc)
+{
+    switch (rc) {
+    case KV_E_NOMEM:
+    case KV_E_UNAVAILABLE:
+    case KV_E_SEALED:
+    case KV_E_TIMEOUT:
+    case KV_E_FULL:
+    case KV_E_BUSY:
+    case KV_E_IO:
+    case KV_E_CONFLICT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What an ended operation does not need any more. */
+static void drop_work(json_t *doc)
+{
+    static const char *const members[] = {"key",   "keyTerm",    "spki",
+                                          "state", "effectKind", "effect"};
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        (void)json_object_del(doc, members[i]);
+}
+
+static void failed(struct run *run, const struct kv_err *err)
+{
+    struct kv_order *order = &run->order;
+    json_t *doc = json_copy(doc_of(run));
+    drop_work(doc);
+    int rc = json_object_set_new(doc, "status", json_string("failed"));
+    if (rc == 0)
+        rc = json_object_set_new(
+            doc, "error",
+            json_pack("{s:s,s:s}", "code", err->id, "message", err->message));
+    kv_log(order->task.service->log, KV_LOG_ERROR, "cert.failed",
+           KV_S("vault", order->task.vault->name), KV_S("name", order->name),
+           KV_S("error", err->id), KV_S("message", err->message));
+    run->is_failing = true;
+    kv_order_put_operation(order, rc == 0 ? doc : NULL, KV_TIME_NONE);
+    if (rc != 0)
+        json_decref(doc);
+    kv_task_commit(&order->task, ended);
+}
+
+static void on_fail(struct kv_task *task, int rc, const struct kv_err *err)
+{
+    struct run *run = run_of(task);
+    struct kv_err copy = *err;
+    if (run->is_failing || is_passing(rc) || doc_of(run) == NULL ||
+        !kv_order_is_running(&run->order)) {
+        end(run, rc, err);
+        return;
+    }
+    failed(run, &copy);
+}
+
+/* --- effects -----------------------------------------------------------------------
+ */
+
+static void take_step(struct kv_task *task);
+
+static json_t *parse(struct keyvault_bytes bytes)
+{
+    return json_loadb(bytes.data, bytes.len, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static int bad_effect(const struct run *run, struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_INTERNAL, "cert.bad-effect",
+                      "the issuer %s asked for something that cannot be done",
+                      run->issuer->type);
+}
+
+static void sign_done(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    json_t *events = json_pack("[{s:o}]", "der",
+                               kv_order_b64(task->payload.data, task->payload.len));
+    char *text = events != NULL ? json_dumps(events, JSON_COMPACT) : NULL;
+    kv_buf_reset(&run->events);
+    int rc = text != NULL ? kv_buf_append_str(&run->events, text) : KV_E_NOMEM;
+    free(text);
+    json_decref(events);
+    if (rc != 0)
+        kv_task_fail(task, rc, NULL);
+    else
+        take_step(task);
+}
+
+/* {"role":"self","tbs":"base64"}: the order's own key signs its certificate. */
+static void perform_sign(struct run *run, const json_t *effect)
+{
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_buf tbs;
+    const char *role = json_string_value(json_object_get(effect, "role"));
+    kv_buf_init(&tbs, KV_CERT_DER_MAX);
+    if (role == NULL || strcmp(role, "self") != 0 ||
+        kv_order_b64_get(effect, "tbs", &tbs) != 0)
+        kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
+    else
+        kv_order_sign(&run->order, KV_TBS_SELF_SIGNED,
+                      (struct kv_bytes){tbs.data, tbs.len}, sign_done);
+    kv_buf_free(&tbs);
+}
+
+/* The effect that the committed document holds. */
+static void perform(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    struct kv_err err = KV_ERR_INIT;
+    json_t *effect = json_loads(text_of(run, "effect"), JSON_REJECT_DUPLICATES, NULL);
+    json_int_t kind = json_integer_value(json_object_get(doc_of(run), "effectKind"));
+    if (kind == KEYVAULT_EFFECT_SIGN && json_is_object(effect))
+        perform_sign(run, effect);
+    else
+        kv_task_fail(task, bad_effect(run, &err), &err);
+    json_decref(effect);
+}
+
+/* Put the state of a step into the document, with the effect that is to follow. */
+static int keep_state(struct run *run, const struct keyvault_step_out *out)
+{
+    json_t *doc = doc_of(run);
+    const struct keyvault_bytes effect = out->effects[0];
+    int rc = json_object_set_new(doc, "state",
+                                 json_stringn(out->state.data, out->state.len));
+    if (rc == 0)
+        rc = json_object_set_new(doc, "effectKind", json_integer(out->effect_kind));
+    if (rc == 0)
+        rc = json_object_set_new(doc, "effect", json_stringn(effect.data, effect.len));
+    return rc == 0 ? 0 : KV_E_NOMEM;
+}
+
+static void state_kept(struct kv_task *task)
+{
+    kv_order_of(task)->operation.row.row_version++;
+    perform(task);
+}
+
+static void sign(struct run *run, const struct keyvault_step_out *out)
+{
+    struct kv_task *task = &run->order.task;
+    int rc = keep_state(run, out);
+    if (rc != 0) {
+        kv_task_fail(task, rc, NULL);
+        return;
+    }
+    kv_order_put_operation(&run->order, json_incref(doc_of(run)),
+                           kv_now_s(task->service->clock));
+    kv_task_commit(task, state_kept);
+}
+
+/* Look again at `at_s`, with this state and no effect pending. */
+static void wait_until(struct run *run, const struct keyvault_step_out *out,
+                       int64_t at_s)
+{
+    struct kv_task *task = &run->order.task;
+    int rc = keep_state(run, out);
+    (void)json_object_del(doc_of(run), "effectKind");
+    (void)json_object_del(doc_of(run), "effect");
+    if (rc != 0) {
+        kv_task_fail(task, rc, NULL);
+        return;
+    }
+    kv_order_put_operation(&run->order, json_incref(doc_of(run)), at_s);
+    kv_task_commit(task, ended);
+}
+
+static void wait(struct run *run, const struct keyvault_step_out *out)
+{
+    struct kv_err err = KV_ERR_INIT;
+    json_t *effect = parse(out->effects[0]);
+    const json_t *until = json_object_get(effect, "until_s");
+    if (json_is_integer(until))
+        wait_until(run, out, json_integer_value(until));
+    else
+        kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
+    json_decref(effect);
+}
+
+/* --- the end -----------------------------------------------------------------------
+ */
+
+static void completed(struct kv_task *task)
+{
+    struct kv_order *order = kv_order_of(task);
+    kv_log(task->service->log, KV_LOG_INFO, "cert.issued",
+           KV_S("vault", task->vault->name), KV_S("name", order->name),
+           KV_S("issuer", order->policy.issuer), KV_I("not_after_s", order->row.exp_s));
+    ended(task);
+}
+
+static void put_completed(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    json_t *doc = json_copy(doc_of(run));
+    drop_work(doc);
+    if (json_object_set_new(doc, "status", json_string("completed")) != 0) {
+        json_decref(doc);
+        doc = NULL;
+    }
+    kv_order_put_operation(&run->order, doc, KV_TIME_NONE);
+    kv_task_commit(task, completed);
+}
+
+static int take_chain(struct run *run, const json_t *effect, struct kv_err *err)
+{
+    struct kv_order *order = &run->order;
+    struct kv_bytes spki = {order->spki.data, order->spki.len};
+    int rc = kv_chain_read(json_object_get(effect, "chain"), &order->chain_bytes,
+                           &order->chain);
+    if (rc != 0)
+        return kv_err_set(err, KV_E_INVALID, "cert.bad-chain",
+                          "the issuer %s delivered no chain that can be read",
+                          run->issuer->type);
+    if (!order->preserves_order)
+        rc = kv_chain_order(&order->chain, spki, err);
+    return rc != 0 ? rc
+                   : kv_chain_check(&order->chain, spki, &order->policy,
+                                    kv_now_s(order->task.service->clock), err);
+}
+
+static void issued(struct run *run, const struct keyvault_step_out *out)
+{
+    struct kv_err err = KV_ERR_INIT;
+    json_t *effect = parse(out->effects[0]);
+    int rc = take_chain(run, effect, &err);
+    json_decref(effect);
+    if (rc != 0)
+        kv_task_fail(&run->order.task, rc, &err);
+    else
+        kv_order_finish(&run->order, put_completed);
+}
+
+/* {"class","id","message","retry_at_s"} */
+static void refused(struct run *run, const struct keyvault_step_out *out)
+{
+    struct kv_err err = KV_ERR_INIT;
+    json_t *effect = parse(out->effects[0]);
+    const char *kind = json_string_value(json_object_get(effect, "class"));
+    const char *id = json_string_value(json_object_get(effect, "id"));
+    const char *message = json_string_value(json_object_get(effect, "message"));
+    const json_t *retry = json_object_get(effect, "retry_at_s");
+    int64_t now_s = kv_now_s(run->order.task.service->clock);
+    kv_err_set(&err, KV_E_INVALID, "cert.refused", "%s: %s",
+               id != NULL ? id : run->issuer->type,
+               message != NULL ? message : "the issuer gives no reason");
+    if (kind != NULL &&
+        (strcmp(kind, "transient") == 0 || strcmp(kind, "rate-limit") == 0))
+        wait_until(run, out,
+                   json_is_integer(retry) ? json_integer_value(retry)
+                                          : now_s + RETRY_S);
+    else
+        failed(run, &err);
+    json_decref(effect);
+}
+
+static void follow(struct run *run, const struct keyvault_step_out *out)
+{
+    struct kv_err err = KV_ERR_INIT;
+    bool is_sane = out->n_effects == 1 && out->state.len <= KEYVAULT_STATE_MAX &&
+                   out->effects[0].len <= KEYVAULT_STATE_MAX;
+    switch (is_sane ? out->effect_kind : 0) {
+    case KEYVAULT_EFFECT_SIGN:
+        sign(run, out);
+        return;
+    case KEYVAULT_EFFECT_WAIT:
+        wait(run, out);
+        return;
+    case KEYVAULT_EFFECT_ISSUED:
+        issued(run, out);
+        return;
+    case KEYVAULT_EFFECT_FAILED:
+        refused(run, out);
+        return;
+    default: /* HTTP, PUBLISH, RUN: no issuer of this version asks for them */
+        kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
+        return;
+    }
+}
+
+static struct keyvault_bytes bytes_of(const char *text)
+{
+    return (struct keyvault_bytes){text, strlen(text)};
+}
+
+static void take_step(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    struct keyvault_step_out out;
+    char *policy = json_dumps(run->order.policy.doc, JSON_COMPACT);
+    struct keyvault_step_in in = {
+        .abi = KEYVAULT_ISSUER_ABI,
+        .purpose = KEYVAULT_PURPOSE_ISSUE,
+        .now_s = kv_now_s(task->service->clock),
+        .key_id = bytes_of(text_of(run, "requestId")),
+        .csr = {(const char *)run->csr.data, run->csr.len},
+        .config = bytes_of("{}"),
+        .account = bytes_of("{}"),
+        .state = bytes_of(text_of(run, "state")),
+        .events = {(const char *)run->events.data, run->events.len},
+    };
+    int rc = policy != NULL
+                 ? kv_rand_fill(task->service->rand, in.random, sizeof(in.random))
+                 : KV_E_NOMEM;
+    if (rc == 0 && ++run->n_steps > STEPS_MAX)
+        rc = KV_E_BUSY;
+    if (rc == 0) {
+        in.policy = bytes_of(policy);
+        rc = run->issuer->step(&in, &out) == 0 ? 0 : KV_E_NOMEM;
+    }
+    free(policy);
+    kv_buf_reset(&run->events);
+    if (rc != 0) {
+        kv_task_fail(task, rc, NULL);
+        return;
+    }
+    const struct keyvault_issuer *issuer = run->issuer;
+    follow(run, &out); /* the run may be gone when this returns */
+    issuer->release(&out);
+}
+
+/* --- start -------------------------------------------------------------------------
+ */
+
+static int read_version(const struct run *run, uint8_t version[KV_ID_LEN])
+{
+    const char *text = text_of(run, "version");
+    return strlen(text) == KV_VERSION_TEXT_LEN ? kv_hex_decode(version, KV_ID_LEN, text)
+                                               : KV_E_INTEGRITY;
+}
+
+/* Rebuild the order from the operation's document. */
+static int restore(struct run *run, struct kv_err *err)
+{
+    struct kv_order *order = &run->order;
+    const json_t *doc = doc_of(run);
+    int rc = 0;
+    KV_TRY(kv_policy_read(json_object_get(doc, "policy"), &order->policy, err));
+    KV_TRY(kv_order_b64_get(doc, "csr", &run->csr));
+    KV_TRY(kv_order_b64_get(doc, "key", &order->key));
+    KV_TRY(kv_order_b64_get(doc, "spki", &order->spki));
+    order->key_term = (uint32_t)json_integer_value(json_object_get(doc, "keyTerm"));
+    order->is_enabled = json_is_true(json_object_get(doc, "enabled"));
+    order->preserves_order = json_is_true(json_object_get(doc, "preserveCertOrder"));
+    order->tags = json_incref(json_object_get(doc, "tags"));
+    run->issuer = kv_self_issuer();
+out:
+    return rc;
+}
+
+static void version_loaded(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    struct kv_err err = KV_ERR_INIT;
+    run->order.row = task->object.row;
+    run->order.row.sealed = NULL;
+    run->order.row.sealed_len = 0;
+    int rc = restore(run, &err);
+    if (rc != 0)
+        kv_task_fail(task, rc, &err);
+    else if (json_object_get(doc_of(run), "effect") != NULL)
+        perform(task);
+    else
+        take_step(task);
+}
+
+static void read_done(struct kv_task *task)
+{
+    struct run *run = run_of(task);
+    uint8_t version[KV_ID_LEN];
+    if (!kv_order_is_running(&run->order)) {
+        ended(task);
+        return;
+    }
+    if (read_version(run, version) != 0)
+        kv_task_fail(task, KV_E_INTEGRITY, NULL);
+    else
+        kv_task_load(task, KV_KIND_CERTIFICATE, run->order.name, version,
+                     version_loaded);
+}
+
+int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char *name,
+                 kv_run_cb cb, void *arg)
+{
+    struct run *run = calloc(1, sizeof(*run));
+    if (run == NULL)
+        return KV_E_NOMEM;
+    kv_order_init(&run->order, service, vault, name, on_fail);
+    kv_buf_init(&run->csr, KV_CHAIN_MAX * KV_CERT_DER_MAX);
+    kv_buf_init(&run->events, EVENTS_MAX);
+    run->cb = cb;
+    run->arg = arg;
+    kv_order_read(&run->order, read_done);
+    return 0;
+}
