@@ -8,15 +8,20 @@
  */
 #include "plugins/self/tbs.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/x509v3.h>
+#include <openssl/x509.h>
 #include <string.h>
 #include <time.h>
 
+#include "plugins/self/extensions.h"
+
 #define KV_SELF_SKEW_S 600
+#define KV_SELF_MONTHS_MAX 1200
+#define KV_SELF_HOURS_MAX 876000
 #define KV_SELF_MAX_S                                                                  \
     INT64_C(253402300799) /* 9999-12-31T23:59:59Z, RFC 5280 §4.1.2.5 */
-#define KV_SELF_BODY_MAX 65536
+#define KV_SELF_CSR_MAX 65536
 
 static int add_months(int64_t from_s, int64_t months, int64_t *out)
 {
@@ -41,21 +46,32 @@ static int add_months(int64_t from_s, int64_t months, int64_t *out)
 int kv_self_life(int64_t now_s, int64_t months, int64_t hours, struct kv_self_life *out,
                  struct kv_err *err)
 {
-    struct kv_self_life life = {.not_before_s = now_s - KV_SELF_SKEW_S};
+    struct kv_self_life life = {0};
     int rc = 0;
 
-    if (hours != 0 ? hours < 1 || hours > 876000 : months < 1 || months > 1200)
+    if (now_s < 0 || now_s > KV_SELF_MAX_S)
+        rc = KV_E_INVALID;
+    else if (hours != 0 ? hours < 1 || hours > KV_SELF_HOURS_MAX
+                        : months < 1 || months > KV_SELF_MONTHS_MAX)
         rc = KV_E_INVALID;
     else if (hours != 0)
         life.not_after_s = now_s + hours * 3600;
     else
         rc = add_months(now_s, months, &life.not_after_s);
-    if (rc != 0 || now_s < 0 || life.not_after_s > KV_SELF_MAX_S)
+    if (rc != 0 || life.not_after_s > KV_SELF_MAX_S)
         return kv_err_set(err, KV_E_INVALID, "self.bad-validity",
-                          "the validity must be 1 to 1200 months and end before the "
-                          "year 10000");
+                          "the validity must be 1 to %d months or 1 to %d hours and "
+                          "end before the year 10000",
+                          KV_SELF_MONTHS_MAX, KV_SELF_HOURS_MAX);
+    life.not_before_s = now_s - KV_SELF_SKEW_S;
     *out = life;
     return 0;
+}
+
+bool kv_self_life_is_sound(const struct kv_self_life *life)
+{
+    return life->not_before_s >= -KV_SELF_SKEW_S &&
+           life->not_before_s < life->not_after_s && life->not_after_s <= KV_SELF_MAX_S;
 }
 
 /* The signature algorithm that goes with a key; its digest is the curve's size. */
@@ -98,26 +114,6 @@ static int set_serial(X509 *cert, const uint8_t serial[16])
     return ok ? 0 : -1;
 }
 
-static int copy_extensions(X509 *cert, X509_REQ *req)
-{
-    STACK_OF(X509_EXTENSION) *wanted = X509_REQ_get_extensions(req);
-    X509V3_CTX ctx;
-    int rc = 0;
-
-    for (int i = 0; rc == 0 && i < sk_X509_EXTENSION_num(wanted); i++)
-        if (X509_add_ext(cert, sk_X509_EXTENSION_value(wanted, i), -1) != 1)
-            rc = -1;
-    sk_X509_EXTENSION_pop_free(wanted, X509_EXTENSION_free);
-    if (rc != 0 || X509_get_ext_by_NID(cert, NID_subject_key_identifier, -1) >= 0)
-        return rc;
-    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-    X509_EXTENSION *ski =
-        X509V3_EXT_conf_nid(NULL, &ctx, NID_subject_key_identifier, "hash");
-    rc = ski != NULL && X509_add_ext(cert, ski, -1) == 1 ? 0 : -1;
-    X509_EXTENSION_free(ski);
-    return rc;
-}
-
 static int fill(X509 *cert, X509_REQ *req, EVP_PKEY *key,
                 const struct kv_self_life *life)
 {
@@ -129,41 +125,86 @@ static int fill(X509 *cert, X509_REQ *req, EVP_PKEY *key,
         ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)life->not_before_s) == NULL ||
         ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)life->not_after_s) == NULL)
         return -1;
-    return copy_extensions(cert, req);
+    return 0;
+}
+
+static int put_body(X509 *cert, struct kv_buf *out, struct kv_err *err)
+{
+    uint8_t *der = NULL;
+    int len = i2d_re_X509_tbs(cert, &der);
+    int rc = 0;
+
+    if (len <= 0)
+        rc = kv_err_set(err, KV_E_INVALID, "self.bad-csr",
+                        "the certificate request has names that cannot be encoded");
+    else if (len > KV_SELF_TBS_MAX)
+        rc = kv_err_set(err, KV_E_TOO_BIG, "self.too-big",
+                        "the certificate would have %d bytes before its signature; at "
+                        "most %d are signed",
+                        len, KV_SELF_TBS_MAX);
+    else
+        rc = kv_buf_append(out, der, (size_t)len);
+    OPENSSL_free(der);
+    return rc;
+}
+
+/* The request, when it is one and is signed by its own key. */
+static X509_REQ *read_csr(const uint8_t *csr, size_t csr_len)
+{
+    const uint8_t *at = csr;
+    X509_REQ *req =
+        csr_len > KV_SELF_CSR_MAX ? NULL : d2i_X509_REQ(NULL, &at, (long)csr_len);
+    EVP_PKEY *key = req != NULL ? X509_REQ_get0_pubkey(req) : NULL;
+
+    if (key != NULL && at == csr + csr_len && X509_REQ_verify(req, key) == 1)
+        return req;
+    X509_REQ_free(req);
+    return NULL;
+}
+
+/* Empties libcrypto's error queue; whether it says that memory ran out. */
+static bool take_out_of_memory(void)
+{
+    bool is_out = false;
+
+    for (unsigned long e = ERR_get_error(); e != 0; e = ERR_get_error())
+        is_out = is_out || ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+    return is_out;
 }
 
 int kv_self_tbs(const uint8_t *csr, size_t csr_len, const struct kv_self_life *life,
                 const uint8_t serial[16], struct kv_buf *out, struct kv_err *err)
 {
-    const uint8_t *at = csr;
-    X509_REQ *req =
-        csr_len > KV_SELF_BODY_MAX ? NULL : d2i_X509_REQ(NULL, &at, (long)csr_len);
-    EVP_PKEY *key = req ? X509_REQ_get0_pubkey(req) : NULL;
+    struct kv_err why = KV_ERR_INIT;
+    X509_REQ *req = read_csr(csr, csr_len);
+    EVP_PKEY *key = req != NULL ? X509_REQ_get0_pubkey(req) : NULL;
     X509 *cert = X509_new();
-    uint8_t *der = NULL;
     int rc = 0;
 
-    if (key == NULL || at != csr + csr_len || X509_REQ_verify(req, key) != 1) {
-        rc = kv_err_set(err, KV_E_INVALID, "self.bad-csr",
+    if (req == NULL) {
+        rc = kv_err_set(&why, KV_E_INVALID, "self.bad-csr",
                         "the certificate request is not PKCS#10 signed by its own key");
         goto out;
     }
     if (cert == NULL || set_algorithm(cert, key) != 0) {
-        rc = kv_err_set(err, KV_E_UNSUPPORTED, "self.bad-key",
+        rc = kv_err_set(&why, KV_E_UNSUPPORTED, "self.bad-key",
                         "no signature algorithm for a key of type %s",
                         EVP_PKEY_get0_type_name(key));
         goto out;
     }
-    int len = fill(cert, req, key, life) == 0 && set_serial(cert, serial) == 0
-                  ? i2d_re_X509_tbs(cert, &der)
-                  : -1;
-    rc = len > 0 ? kv_buf_append(out, der, (size_t)len)
-                 : kv_err_set(err, KV_E_INVALID, "self.bad-csr",
-                              "the certificate request has names or extensions that "
-                              "cannot be encoded");
+    if (fill(cert, req, key, life) != 0 || set_serial(cert, serial) != 0) {
+        rc = kv_err_set(&why, KV_E_INVALID, "self.bad-csr",
+                        "the certificate request has names that cannot be encoded");
+        goto out;
+    }
+    KV_TRY(kv_self_extensions(req, cert, &why));
+    rc = put_body(cert, out, &why);
 out:
-    OPENSSL_free(der);
     X509_free(cert);
     X509_REQ_free(req);
+    if (take_out_of_memory() && rc != 0)
+        return KV_E_NOMEM;
+    if (err != NULL && err->code == 0)
+        *err = why;
     return rc;
 }

@@ -20,19 +20,29 @@ EVP_PKEY *chain_make_key(const char *type)
     return key;
 }
 
+static X509_EXTENSION *extension(int nid, const char *value)
+{
+    char text[512];
+
+    KV_ASSERT(strlen(value) < sizeof(text)); /* libcrypto takes it writable */
+    strcpy(text, value);
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, nid, text);
+    KV_ASSERT(ext != NULL);
+    return ext;
+}
+
 static void add_extension(X509 *cert, int nid, const char *value)
 {
-    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+    X509_EXTENSION *ext = extension(nid, value);
 
-    KV_ASSERT(ext != NULL && X509_add_ext(cert, ext, -1) == 1);
+    KV_ASSERT(X509_add_ext(cert, ext, -1) == 1);
     X509_EXTENSION_free(ext);
 }
 
-static void add_name(X509 *cert, const char *type, const char *value)
+static void add_name(X509_NAME *name, const char *type, const char *value)
 {
-    KV_ASSERT(X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), type,
-                                         MBSTRING_UTF8, (const uint8_t *)value, -1, -1,
-                                         0) == 1);
+    KV_ASSERT(X509_NAME_add_entry_by_txt(name, type, MBSTRING_UTF8,
+                                         (const uint8_t *)value, -1, -1, 0) == 1);
 }
 
 static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
@@ -47,13 +57,18 @@ static void fill(X509 *cert, const struct chain_maker *maker, EVP_PKEY *key)
               ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)exp_s) != NULL &&
               X509_set_pubkey(cert, key) == 1);
     if (maker->subject != NULL)
-        add_name(cert, "CN", maker->subject);
+        add_name(X509_get_subject_name(cert), "CN", maker->subject);
     if (maker->org != NULL)
-        add_name(cert, "O", maker->org);
+        add_name(X509_get_subject_name(cert), "O", maker->org);
     if (maker->sans != NULL)
         add_extension(cert, NID_subject_alt_name, maker->sans);
     if (maker->has_sans_twice)
         add_extension(cert, NID_subject_alt_name, maker->sans);
+}
+
+static const EVP_MD *md_of(const EVP_PKEY *key)
+{
+    return EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
 }
 
 struct chain_made chain_make(const struct chain_maker *maker,
@@ -64,9 +79,8 @@ struct chain_made chain_make(const struct chain_maker *maker,
 
     KV_ASSERT(made.cert != NULL);
     fill(made.cert, maker, made.key);
-    const EVP_MD *md = EVP_PKEY_is_a(by->key, "ED25519") ? NULL : EVP_sha256();
     KV_ASSERT(X509_set_issuer_name(made.cert, X509_get_subject_name(by->cert)) == 1 &&
-              X509_sign(made.cert, by->key, md) > 0);
+              X509_sign(made.cert, by->key, md_of(by->key)) > 0);
     int len = i2d_X509(made.cert, &made.der);
     int spki_len = i2d_PUBKEY(made.key, &made.spki);
     KV_ASSERT(len > 0 && spki_len > 0);
@@ -92,4 +106,35 @@ struct kv_bytes chain_made_der(const struct chain_made *made)
 struct kv_bytes chain_made_spki(const struct chain_made *made)
 {
     return (struct kv_bytes){.data = made->spki, .len = made->spki_len};
+}
+
+struct csr_made csr_make(const struct csr_maker *maker)
+{
+    struct csr_made made = {.key = chain_make_key(maker->type)};
+    X509_REQ *req = X509_REQ_new();
+    STACK_OF(X509_EXTENSION) *stack = sk_X509_EXTENSION_new_null();
+
+    KV_ASSERT(req != NULL && stack != NULL && X509_REQ_set_pubkey(req, made.key) == 1 &&
+              X509_REQ_set_version(req, X509_REQ_VERSION_1) == 1);
+    if (maker->subject != NULL)
+        add_name(X509_REQ_get_subject_name(req), "CN", maker->subject);
+    for (const struct csr_extension *at = maker->extensions; at != NULL && at->nid != 0;
+         at++)
+        KV_ASSERT(sk_X509_EXTENSION_push(stack, extension(at->nid, at->value)) > 0);
+    if (maker->extensions != NULL)
+        KV_ASSERT(X509_REQ_add_extensions(req, stack) == 1);
+    KV_ASSERT(X509_REQ_sign(req, made.key, md_of(made.key)) > 0);
+    int len = i2d_X509_REQ(req, &made.der);
+    KV_ASSERT(len > 0);
+    made.der_len = (size_t)len;
+    sk_X509_EXTENSION_pop_free(stack, X509_EXTENSION_free);
+    X509_REQ_free(req);
+    return made;
+}
+
+void csr_made_free(struct csr_made *made)
+{
+    EVP_PKEY_free(made->key);
+    OPENSSL_free(made->der);
+    *made = (struct csr_made){.key = NULL};
 }

@@ -37,6 +37,26 @@ void chain_made_free(struct chain_made *made);
 struct kv_bytes chain_made_der(const struct chain_made *made);
 struct kv_bytes chain_made_spki(const struct chain_made *made);
 
+/* A certificate request (PKCS#10). Extensions are openssl's text, "critical,CA:TRUE" or
+ * "DER:0500"; the list ends with nid 0. */
+struct csr_maker {
+    const char *type;
+    const char *subject; /* the common name; NULL for an empty subject */
+    const struct csr_extension {
+        int nid;
+        const char *value;
+    } * extensions; /* NULL: the request asks for none */
+};
+
+struct csr_made {
+    EVP_PKEY *key;
+    uint8_t *der;
+    size_t der_len;
+};
+
+struct csr_made csr_make(const struct csr_maker *maker);
+void csr_made_free(struct csr_made *made);
+
 /* A new key alone; `type` as above. */
 EVP_PKEY *chain_make_key(const char *type);
 
