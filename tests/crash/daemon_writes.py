@@ -3,8 +3,8 @@
     python3 tests/crash/daemon_writes.py BUILD [CYCLES]
 
 Each cycle starts keyvaultd --dev on the same directory, checks every object that was
-ever acknowledged, lets four writers create secrets and keys as fast as they can, and
-kills supervisor, service and keyring with SIGKILL at a random moment. Prints what was
+ever acknowledged, lets four writers create secrets, keys and certificates as fast as
+they can, and kills supervisor, service and keyring with SIGKILL at a random moment. Prints what was
 acknowledged and lost; exit status 1 when anything is missing or differs.
 """
 import os
@@ -22,6 +22,8 @@ from api import Api  # noqa: E402
 from dev import Dev, children  # noqa: E402
 
 WRITERS = 4
+POLICY = {"issuer": {"name": "Self"}, "key_props": {"kty": "EC", "crv": "P-256"},
+          "x509_props": {"subject": "CN=crash.localhost"}}
 
 
 def write_until(stop, sock, cycle, writer, acked):
@@ -36,6 +38,11 @@ def write_until(stop, sock, cycle, writer, acked):
                                         {"kty": "EC", "crv": "P-256"})
                 if status == 200:
                     acked[("keys", name)] = body["key"]["x"]
+            elif n % 8 == 3:  # acknowledged: the order, which must then complete
+                status, body = api.call("POST", f"/certificates/{name}/create",
+                                        {"policy": POLICY})
+                if status == 202:
+                    acked[("certificates", name)] = body["csr"]
             else:
                 value = f"value of {name} {random.random()}"
                 status, body = api.call("PUT", f"/secrets/{name}", {"value": value})
@@ -46,15 +53,41 @@ def write_until(stop, sock, cycle, writer, acked):
         pass
 
 
+def read(api, collection, name):
+    """What was written under a name, or None."""
+    if collection == "certificates":
+        return read_certificate(api, name)
+    status, body = api.call("GET", f"/{collection}/{name}")
+    if status != 200:
+        return None
+    return body["value"] if collection == "secrets" else body["key"]["x"]
+
+
+def read_certificate(api, name):
+    """The request of a completed order whose three objects are there."""
+    for _ in range(100):
+        status, operation = api.call("GET", f"/certificates/{name}/pending")
+        if status != 200 or operation["status"] == "failed":
+            return None
+        if operation["status"] == "completed":
+            break
+        time.sleep(0.1)
+    status, body = api.call("GET", f"/certificates/{name}")
+    if status != 200 or "cer" not in body:
+        return None
+    for link in ("kid", "sid"):
+        status, _ = api.call("GET", "/" + body[link].split("/", 3)[3])
+        if status != 200:
+            return None
+    return operation["csr"]
+
+
 def check(sock, acked):
     lost = []
     api = Api(sock)
     for (collection, name), expected in acked.items():
-        status, body = api.call("GET", f"/{collection}/{name}")
-        found = status == 200 and (body["value"] if collection == "secrets"
-                                   else body["key"]["x"])
-        if found != expected:
-            lost.append((collection, name, status))
+        if read(api, collection, name) != expected:
+            lost.append((collection, name))
     api.close()
     return lost
 
