@@ -189,7 +189,6 @@ static void grant_role(struct kv_call *call)
     struct kv_service *service = call->task.service;
     struct kv_assignment assignment;
     struct kv_err err = KV_ERR_INIT;
-    size_t n = 0;
     memset(&assignment, 0, sizeof(assignment));
     int rc = 0;
     KV_TRY(read_assignment(call, &assignment, &err));
@@ -199,11 +198,7 @@ static void grant_role(struct kv_call *call)
         kv_call_reply(call, 200, assignment_json(same));
         return;
     }
-    (void)kv_assignments_all(service->assignments, &n);
-    if (n >= KV_ASSIGNMENTS_MAX)
-        KV_TRY(kv_err_set(&err, KV_E_FULL, "access.full",
-                          "there are %d role assignments already, and no more are kept",
-                          KV_ASSIGNMENTS_MAX));
+    KV_TRY(kv_assignments_check_room(service->assignments, &err));
     KV_TRY(make_id(&assignment));
     KV_TRY(keep_copy(call, &assignment));
     struct kv_row row = {.flags = KV_ROW_ENABLED,

@@ -24,7 +24,7 @@
 #include "store/core/str.h"
 
 #define ATTEMPTS_MAX 32
-#define REPLY_MAX (1U << 20)
+#define REPLY_MAX (4U << 20) /* 25 items whose tags are all escapes, 4096 roles */
 
 static void dispatch(struct kv_call *call);
 
@@ -370,10 +370,6 @@ static int check_names(struct kv_call *call, const struct kv_route_match *match,
         kv_hex_decode(call->version, KV_ID_LEN, match->version) != 0)
         return kv_err_set(err, KV_E_INVALID, "api.bad-object-version",
                           "a version has 32 lower-case hexadecimal digits");
-    /* Zeros mean the current version inside; no version is named so. */
-    if (kv_id_is_zero(call->version))
-        return kv_err_set(err, KV_E_NOT_FOUND, "object.not-found",
-                          "there is no version '%s'", match->version);
     return 0;
 }
 
@@ -418,7 +414,7 @@ static int read_body(struct kv_call *call, struct kv_err *err)
     return rc;
 }
 
-/* In a store key zeros stand for "the current version": nobody has that version. */
+/* Zeros mean the current version inside; no version is named so. */
 static int check_object(const struct kv_call *call, struct kv_err *err)
 {
     if (!call->has_version || !kv_id_is_zero(call->version))

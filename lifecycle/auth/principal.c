@@ -92,6 +92,14 @@ static void keep(struct kv_principals *principals, uid_t uid,
     place->principal = *principal;
 }
 
+/* Name services may hold anything; what cannot be granted a role is no name here, and
+ * reaches neither logs nor messages. */
+static bool is_grantable(const char *id)
+{
+    char text[KV_PRINCIPAL_MAX];
+    return kv_principal_parse(id, text, NULL) == 0;
+}
+
 static void add_group(struct kv_principal *out, gid_t gid, char *buffer)
 {
     struct group group;
@@ -101,7 +109,7 @@ static void add_group(struct kv_principal *out, gid_t gid, char *buffer)
         return;
     char *place = out->groups[out->n_groups];
     int n = snprintf(place, KV_PRINCIPAL_MAX, "unixgroup:%s", group.gr_name);
-    if (n > 0 && n < KV_PRINCIPAL_MAX)
+    if (n > 0 && n < KV_PRINCIPAL_MAX && is_grantable(place))
         out->n_groups++;
 }
 
@@ -119,10 +127,13 @@ void kv_principal_lookup(uid_t uid, struct kv_principal *out)
         found == NULL)
         goto out;
     char user[KV_PRINCIPAL_MAX];
+    char id[KV_PRINCIPAL_MAX];
     int n = snprintf(user, sizeof(user), "%s", entry.pw_name);
-    if (n <= 0 || (size_t)n >= sizeof(user) - 5)
+    if (n <= 0 || (size_t)n >= sizeof(user))
         goto out;
-    (void)snprintf(out->id, sizeof(out->id), "unix:%.*s", KV_PRINCIPAL_MAX - 6, user);
+    n = snprintf(id, sizeof(id), "unix:%s", user);
+    if (n > 0 && (size_t)n < sizeof(id) && is_grantable(id))
+        memcpy(out->id, id, sizeof(id));
     if (getgrouplist(user, entry.pw_gid, gids, &n_gids) < 0)
         n_gids = KV_GROUPS_MAX; /* more than we keep: the first ones count */
     for (int i = 0; i < n_gids && i < KV_GROUPS_MAX; i++)

@@ -20,7 +20,8 @@ int kv_principals_new(struct kv_principals **out, uv_loop_t *loop,
 void kv_principals_free(struct kv_principals *principals);
 
 /* `principal` is borrowed; NULL when rc is not 0 (KV_E_NOMEM). A uid without a name
- * is "unix:#1234", with no groups. */
+ * is "unix:#1234", with no groups; one whose name kv_principal_parse does not take is
+ * written so, too, and such groups are left out. */
 typedef void (*kv_principal_cb)(void *arg, int rc,
                                 const struct kv_principal *principal);
 

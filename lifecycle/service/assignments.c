@@ -1,5 +1,5 @@
 /*
- * The table of role assignments: a growing array with a ceiling.
+ * The table of role assignments: a growing array.
  */
 #include "lifecycle/service/assignments.h"
 
@@ -34,13 +34,19 @@ const struct kv_assignment *kv_assignments_all(const struct kv_assignments *assi
     return assignments->items;
 }
 
+int kv_assignments_check_room(const struct kv_assignments *assignments,
+                              struct kv_err *err)
+{
+    if (assignments->n < KV_ASSIGNMENTS_MAX)
+        return 0;
+    return kv_err_set(err, KV_E_FULL, "access.full",
+                      "there are %zu role assignments already, and no more are kept",
+                      assignments->n);
+}
+
 int kv_assignments_add(struct kv_assignments *assignments,
                        const struct kv_assignment *assignment, struct kv_err *err)
 {
-    if (assignments->n == KV_ASSIGNMENTS_MAX)
-        return kv_err_set(err, KV_E_FULL, "access.full",
-                          "there are %d role assignments already, and no more are kept",
-                          KV_ASSIGNMENTS_MAX);
     if (assignments->n == assignments->cap) {
         size_t cap = assignments->cap == 0 ? 16 : assignments->cap * 2;
         struct kv_assignment *items =

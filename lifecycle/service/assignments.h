@@ -22,7 +22,12 @@ void kv_assignments_free(struct kv_assignments *assignments);
 const struct kv_assignment *kv_assignments_all(const struct kv_assignments *assignments,
                                                size_t *n);
 
-/* Returns 0, KV_E_NOMEM or KV_E_FULL (access.full). */
+/* 0, or KV_E_FULL (access.full) when no new one may be granted. What is stored already
+ * is added all the same: grants that were under way at once may exceed the ceiling. */
+int kv_assignments_check_room(const struct kv_assignments *assignments,
+                              struct kv_err *err) KV_MUST_CHECK;
+
+/* Returns 0 or KV_E_NOMEM. */
 int kv_assignments_add(struct kv_assignments *assignments,
                        const struct kv_assignment *assignment,
                        struct kv_err *err) KV_MUST_CHECK;

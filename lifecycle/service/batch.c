@@ -18,7 +18,6 @@ struct change {
 };
 
 struct kv_task_batch {
-    int failed; /* of a put */
     size_t n;
     size_t at; /* documents before this one are sealed or in the chunk */
     size_t n_chunk;
@@ -37,14 +36,17 @@ void kv_task_batch_free(struct kv_task_batch *batch)
     free(batch);
 }
 
+/* NULL, and the failure is kept: without one of its changes a batch is none. */
 static struct change *new_change(struct kv_task *task)
 {
     if (task->batch == NULL)
         task->batch = calloc(1, sizeof(*task->batch));
-    if (task->batch == NULL)
+    if (task->batch == NULL) {
+        task->batch_failed = KV_E_NOMEM;
         return NULL;
+    }
     if (task->batch->n == KV_STORE_BATCH_MAX) {
-        task->batch->failed = KV_E_TOO_BIG;
+        task->batch_failed = KV_E_TOO_BIG;
         return NULL;
     }
     return &task->batch->changes[task->batch->n++];
@@ -66,7 +68,7 @@ static struct change *put(struct kv_task *task, const struct kv_row *row,
     change->mutation.row.row_version = expect + 1;
     change->mutation.row.term = has_body && vault != NULL ? vault->term : 0;
     if (has_body && vault == NULL)
-        task->batch->failed = KV_E_NOT_FOUND;
+        task->batch_failed = KV_E_NOT_FOUND;
     return change;
 }
 
@@ -76,8 +78,8 @@ void kv_task_put_doc(struct kv_task *task, const struct kv_row *row, uint64_t ex
     struct change *change = put(task, row, expect, true);
     if (change == NULL || doc == NULL) {
         json_decref(doc);
-        if (task->batch != NULL && task->batch->failed == 0)
-            task->batch->failed = KV_E_NOMEM;
+        if (task->batch_failed == 0)
+            task->batch_failed = KV_E_NOMEM;
         return;
     }
     change->doc = doc;
@@ -90,7 +92,7 @@ void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t ex
         return;
     uint8_t *copy = malloc(row->sealed_len);
     if (copy == NULL) {
-        task->batch->failed = KV_E_NOMEM;
+        task->batch_failed = KV_E_NOMEM;
         return;
     }
     memcpy(copy, row->sealed, row->sealed_len);
@@ -310,9 +312,10 @@ void kv_task_commit(struct kv_task *task, kv_task_fn next)
 {
     int rc = kv_task_op_start(task, next);
     if (rc == 0)
-        rc = task->batch == NULL ? KV_E_NOMEM : task->batch->failed;
-    if (rc == 0 && task->batch->n == 0)
+        rc = task->batch_failed;
+    if (rc == 0 && task->batch == NULL)
         rc = KV_E_INTERNAL;
+    task->batch_failed = 0;
     if (rc == 0) {
         commit_next(task);
         return;

@@ -177,6 +177,19 @@ static void found_version(struct kv_task *task)
     reply_grant(task);
 }
 
+/* Zeros stand for heads in the store: no object has such a version. */
+static bool is_uri_of_zeros(const struct question *question)
+{
+    return question->uri.has_version && kv_id_is_zero(question->uri.version);
+}
+
+static void answer_no_version(struct question *question)
+{
+    struct kv_err err = KV_ERR_INIT;
+    kv_err_set(&err, KV_E_NOT_FOUND, "object.not-found", "nothing has this version");
+    answer(question, KV_E_NOT_FOUND, NULL, &err);
+}
+
 /* A grant by version id: the peer opened the key in an earlier life of the keyring. */
 static void find_version(struct question *question)
 {
@@ -210,11 +223,18 @@ static bool read_uri(struct question *question)
 static void start_grant(struct question *question)
 {
     if (question->grant.has_version != 0) {
-        find_version(question);
+        if (kv_id_is_zero(question->grant.version))
+            answer_no_version(question);
+        else
+            find_version(question);
         return;
     }
     if (!read_uri(question) || !decide(question, question->uri.name))
         return;
+    if (is_uri_of_zeros(question)) {
+        answer_no_version(question);
+        return;
+    }
     kv_task_load(&question->task, KV_KIND_KEY, question->uri.name,
                  question->uri.version, reply_grant);
 }
@@ -291,8 +311,11 @@ static void start_cert(struct question *question)
         (void)decide(question, name); /* denies: the key may not be read either */
         return;
     }
-    kv_task_load(&question->task, KV_KIND_CERTIFICATE, name, question->uri.version,
-                 reply_certs);
+    if (is_uri_of_zeros(question))
+        answer_no_version(question);
+    else
+        kv_task_load(&question->task, KV_KIND_CERTIFICATE, name, question->uri.version,
+                     reply_certs);
 }
 
 /* --- lists

@@ -33,6 +33,8 @@
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE |                       \
      LANDLOCK_ACCESS_FS_WRITE_FILE)
 
+#define FILES_WANTED 8192
+
 int kv_harden_process(struct kv_err *err)
 {
     const struct rlimit none = {0, 0};
@@ -40,6 +42,21 @@ int kv_harden_process(struct kv_err *err)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return kv_err_errno(err, errno, "service.harden", "give privileges up");
     return 0;
+}
+
+unsigned kv_harden_files(void)
+{
+    struct rlimit limit = {FILES_WANTED, FILES_WANTED};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return FILES_WANTED;
+    const rlim_t wanted = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+    if (limit.rlim_cur < wanted) {
+        const rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = wanted;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            return (unsigned)before;
+    }
+    return (unsigned)(limit.rlim_cur < FILES_WANTED ? limit.rlim_cur : FILES_WANTED);
 }
 
 static uint64_t access_of(enum kv_allow allow)

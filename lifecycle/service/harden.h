@@ -11,6 +11,10 @@
 /* No core dumps, no ptrace by others, no new privileges. KV_E_IO (service.harden). */
 int kv_harden_process(struct kv_err *err) KV_MUST_CHECK;
 
+/* Raise the limit of open files as far as the hard limit allows and anyone needs.
+ * Returns how many may be open now. */
+unsigned kv_harden_files(void);
+
 /* A directory or file and what may be done below it. */
 enum kv_allow {
     KV_ALLOW_READ,  /* read files and directories */

@@ -38,6 +38,9 @@
 
 #define DRAIN_MS 10000
 #define BEAT_MS 1000
+#define CONNECTIONS_MAX 4096
+#define CONNECTIONS_PER_PEER_MAX 1024
+#define FILES_RESERVED 64
 #define RETRY_MS 1000
 #define IDLE_POLL_MS 10
 #define TLS_CHECK_MS (6U * 3600 * 1000)
@@ -239,6 +242,7 @@ static void on_tls_ready(void *arg, int rc, const struct kv_err *err)
     struct app *app = arg;
     struct kv_err local = KV_ERR_INIT;
     if (rc != 0) {
+        kv_api_identity_free(&app->leaf);
         boot_failed(app, err);
         return;
     }
@@ -402,11 +406,20 @@ static int open_keyring(struct app *app, struct kv_err *err)
     return kv_keyring_open(&app->service.keyring, &config, err);
 }
 
+/* Connections get what store, keyring, log and files of the libraries leave over. */
+static unsigned connections_max(unsigned n_files)
+{
+    unsigned n = n_files > 2 * FILES_RESERVED ? n_files - FILES_RESERVED : n_files / 2;
+    return n < CONNECTIONS_MAX ? n : CONNECTIONS_MAX;
+}
+
 static int open_http(struct app *app, struct kv_err *err)
 {
     char path[4096];
     struct kv_http_handler handler;
-    const struct kv_http_limits limits = KV_HTTP_LIMITS_DEFAULT;
+    struct kv_http_limits limits = KV_HTTP_LIMITS_DEFAULT;
+    limits.connections_max = connections_max(kv_harden_files());
+    limits.per_peer_max = CONNECTIONS_PER_PEER_MAX;
     kv_call_handler(&app->service, &handler);
     int rc =
         kv_http_server_new(&app->http, &app->loop, &handler, &limits, app->service.log);

@@ -37,6 +37,25 @@ static void set_status(struct open *open, size_t i, int rc, const struct kv_err 
         *first = *err;
 }
 
+/* Only heads have no body, and a vault key's is not sealed under a vault key. */
+static bool is_sealed_kind(const struct kv_row_key *key)
+{
+    if (key->kind == KV_KIND_VAULT_KEY)
+        return false;
+    return !kv_kind_has_versions(key->kind) || !kv_id_is_zero(key->version);
+}
+
+/* Columns without the body that vouches for them prove nothing. */
+static void set_bodiless(struct open *open, size_t i)
+{
+    const struct kv_row_key *key = &open->request.objects[i].row.key;
+    struct kv_err err = KV_ERR_INIT;
+    kv_err_set(&err, KV_E_INTEGRITY, "object.bad-body",
+               "the stored %s '%s' has no sealed body", kv_kind_name(key->kind),
+               key->name);
+    set_status(open, i, KV_E_INTEGRITY, &err);
+}
+
 /* Gather the next rows of one sort; false when nothing is left. */
 static bool next_chunk(struct open *open)
 {
@@ -45,8 +64,12 @@ static bool next_chunk(struct open *open)
     for (; open->at < open->request.n && open->n_chunk < KV_BATCH_MAX; open->at++) {
         const struct kv_row *row = &open->request.objects[open->at].row;
         bool is_key = row->key.kind == KV_KIND_KEY;
-        if (row->sealed_len == 0 || row->key.kind == KV_KIND_VAULT_KEY)
+        if (!is_sealed_kind(&row->key))
             continue;
+        if (row->sealed_len == 0) {
+            set_bodiless(open, open->at);
+            continue;
+        }
         if (open->n_chunk > 0 &&
             (is_key != open->is_keys || bytes + row->sealed_len > KV_CHUNK_BYTES_MAX))
             break;

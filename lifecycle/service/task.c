@@ -62,6 +62,7 @@ void kv_task_fini(struct kv_task *task)
     task->op = NULL;
     kv_task_batch_free(task->batch);
     task->batch = NULL;
+    task->batch_failed = 0;
 }
 
 void kv_task_fail(struct kv_task *task, int rc, const struct kv_err *err)

@@ -51,6 +51,7 @@ struct kv_task {
     struct kv_bytes payload; /* kv_task_keyring; wiped when the next step returns */
     /* private: the batch under construction and the running step */
     struct kv_task_batch *batch;
+    int batch_failed; /* of a put */
     kv_task_fn next;
     struct kv_task_op *op;
 };

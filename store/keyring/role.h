@@ -21,7 +21,7 @@
 #define KV_BATCH_MAX 64           /* rows of one SEAL, UNSEAL or KEY_INFO */
 #define KV_BODY_MAX 262144        /* plaintext of one sealed row */
 #define KV_ROW_MAX (KV_BODY_MAX + 64)
-#define KV_APP_MAX 16384          /* service's own bytes inside a key row */
+#define KV_APP_MAX 65536          /* service's own bytes inside a key row */
 #define KV_IMPORT_MAX 262144
 #define KV_PASSWORD_MAX 1024
 #define KV_LEASE_MS 600000

@@ -1,0 +1,87 @@
+/*
+ * The service without its processes: the REST API on a Unix socket, a store in memory
+ * and a keyring of the same program, all on one loop that runs only while a test waits.
+ * So a test decides what happens first: an answer, a failure, or a client that leaves.
+ *
+ * This file is the service's link to the keyring (lifecycle/service/keyring.h): do not
+ * link that one, too.
+ */
+#ifndef KV_TESTS_SUPPORT_DESK_H
+#define KV_TESTS_SUPPORT_DESK_H
+
+#include <jansson.h>
+
+#include "lifecycle/http/http.h"
+#include "lifecycle/service/task.h"
+
+#define DESK_CLIENTS_MAX 32
+
+struct kv_keyring; /* the link: desk.c */
+struct kv_room;    /* tests/support/room.h */
+
+struct desk {
+    struct kv_service service;
+    struct kv_vault *vault; /* "default"; its id is the room's */
+    struct kv_clock_manual *clock;
+    struct kv_room *room; /* the keyring */
+    char dir[64];
+    char path[96];
+    /* knobs of the link */
+    bool is_held;        /* keyring answers wait */
+    bool is_unreachable; /* no connection */
+    bool is_sealed;
+    uint16_t fail_verb; /* the next call of this verb fails, once; 0: none */
+    int fail_rc;
+    const char *fail_id;
+    /* what the link saw */
+    unsigned n_calls;
+    unsigned n_beats;
+    unsigned n_answers; /* to questions, the last of them: */
+    int answer_rc;
+    struct kv_err answer_err;
+    struct kv_buf answer;
+    /* private */
+    uv_loop_t loop;
+    struct kv_keyring *link;
+    struct kv_http_server *http;
+};
+
+struct desk_reply {
+    int status;
+    char head[4096];
+    json_t *json; /* NULL: no body */
+};
+
+/* A ready service that takes the caller for an administrator. */
+void desk_init(struct desk *desk);
+/* Stop in order; asserts that no operation, handle or memory of the loop is left. */
+void desk_fini(struct desk *desk);
+
+/* Let everything happen that can happen now. */
+void desk_settle(struct desk *desk);
+
+/* Connect a client; its descriptor. */
+int desk_connect(struct desk *desk);
+/* Send a request; `body` NULL: none. The api-version is added. */
+void desk_send(struct desk *desk, int client, const char *method, const char *path,
+               const char *body);
+void desk_send_raw(struct desk *desk, int client, const char *text);
+/* Run the loop until a whole reply is there; its status. */
+int desk_read(struct desk *desk, int client, struct desk_reply *reply);
+void desk_hang_up(struct desk *desk, int client);
+void desk_reply_free(struct desk_reply *reply);
+
+/* One request on a connection of its own; the status. `json` may be NULL. */
+int desk_call(struct desk *desk, const char *method, const char *path, const char *body,
+              json_t **json);
+
+/* Member of the reply's "error": "code", "id", "message"; "" when absent. Borrowed. */
+const char *desk_error(const json_t *json, const char *field);
+
+/* Change the store behind the service's back. */
+void desk_apply(struct desk *desk, const struct kv_mutation *mutations, size_t n);
+/* Read a row; its body is copied into `sealed`. KV_E_*. */
+int desk_get(struct desk *desk, const struct kv_row_key *key, bool is_current,
+             struct kv_row *row, struct kv_buf *sealed);
+
+#endif
