@@ -5,6 +5,11 @@
 #include "store/keyring/asks.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define UIDS                                                                           \
+    64 /* whose refusals are counted; a uid that takes another's place begins          \
+        * anew */
 
 struct question {
     struct question *next;
@@ -20,6 +25,11 @@ struct kv_asks {
     unsigned n;
     uint32_t last_id;
     struct question *first;
+    int64_t second; /* in which these were counted */
+    struct {
+        uid_t uid;
+        unsigned n;
+    } refused[UIDS];
 };
 
 struct kv_asks *kv_asks_new(struct kv_ring *ring, unsigned max)
@@ -44,10 +54,33 @@ static void go_home(struct kv_work *work)
     kv_queue_push(work->home, work);
 }
 
+static bool is_tiresome(const struct kv_asks *asks, uid_t uid)
+{
+    return asks->refused[uid % UIDS].uid == uid &&
+           asks->refused[uid % UIDS].n >= KV_ASKS_REFUSED_MAX;
+}
+
+static void note_refusal(struct kv_asks *asks, uid_t uid, int32_t status)
+{
+    if (status != KV_E_DENIED && status != KV_E_NOT_FOUND && status != KV_E_INVALID)
+        return;
+    if (asks->refused[uid % UIDS].uid != uid)
+        asks->refused[uid % UIDS].n = 0;
+    asks->refused[uid % UIDS].uid = uid;
+    asks->refused[uid % UIDS].n++;
+}
+
 void kv_asks_add(struct kv_asks *asks, struct kv_work *work, int64_t deadline_ms)
 {
     struct question *question = NULL;
     work->next = NULL;
+    if (is_tiresome(asks, work->peer.uid)) {
+        work->rc =
+            kv_err_set(&work->err, KV_E_BUSY, "channel.many-refusals",
+                       "too many requests of uid %u were refused", work->peer.uid);
+        go_home(work);
+        return;
+    }
     for (struct question *q = asks->first; q != NULL && question == NULL; q = q->next) {
         if (kv_ask_equal(&q->waiting->ask, &work->ask))
             question = q;
@@ -98,6 +131,8 @@ static void finish(struct kv_asks *asks, struct question *question,
                    const struct kv_frame *answer)
 {
     struct kv_work *work = question->waiting;
+    if (answer != NULL)
+        note_refusal(asks, work->peer.uid, answer->status);
     while (work != NULL) {
         struct kv_work *next = work->next;
         asks->n--;
@@ -133,6 +168,10 @@ bool kv_asks_answer(struct kv_asks *asks, const struct kv_frame *answer)
 void kv_asks_expire(struct kv_asks *asks, int64_t now_ms)
 {
     struct question **link = &asks->first;
+    if (now_ms / 1000 != asks->second) {
+        memset(asks->refused, 0, sizeof(asks->refused));
+        asks->second = now_ms / 1000;
+    }
     while (*link != NULL) {
         struct question *question = *link;
         if (now_ms < question->deadline_ms) {

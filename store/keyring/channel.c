@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,7 +49,7 @@ static void on_guest_closed(uv_handle_t *handle)
     } else {
         kv_work_free(work);
         close(guest->fd);
-        kv_caps_leave(&channel->caps, guest->peer.uid);
+        kv_caps_leave(&channel->caps, KV_CAP_CONNS, guest->peer.uid);
     }
     free(guest);
 }
@@ -152,7 +153,7 @@ static void warn_full(struct kv_channel *channel, const char *why, uid_t uid)
 
 static void guest_new(struct kv_channel *channel, int fd, const struct kv_peer *peer)
 {
-    if (!kv_caps_enter(&channel->caps, peer->uid)) {
+    if (!kv_caps_enter(&channel->caps, KV_CAP_CONNS, peer->uid)) {
         warn_full(channel, "too many connections", peer->uid);
         close(fd);
         return;
@@ -160,7 +161,7 @@ static void guest_new(struct kv_channel *channel, int fd, const struct kv_peer *
     struct kv_guest *guest = calloc(1, sizeof(*guest));
     if (guest == NULL || uv_poll_init(channel->config.loop, &guest->poll, fd) != 0) {
         close(fd);
-        kv_caps_leave(&channel->caps, peer->uid);
+        kv_caps_leave(&channel->caps, KV_CAP_CONNS, peer->uid);
         free(guest);
         return;
     }
@@ -288,6 +289,15 @@ static void start_accepting(struct kv_channel *channel)
     KV_ASSERT(uv_timer_start(&channel->timer, on_tick, TICK_MS, TICK_MS) == 0);
 }
 
+/* How many descriptors this process may have. */
+static uint64_t n_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    return limit.rlim_cur;
+}
+
 int kv_channel_start(struct kv_channel **out, const struct kv_channel_config *config,
                      struct kv_err *err)
 {
@@ -298,7 +308,7 @@ int kv_channel_start(struct kv_channel **out, const struct kv_channel_config *co
     channel->config = *config;
     channel->listen_fds[0] = -1;
     channel->listen_fds[1] = -1;
-    KV_ASSERT(pthread_mutex_init(&channel->caps.lock, NULL) == 0);
+    kv_caps_init(&channel->caps, n_files());
     KV_TRY(listen_both(channel, err));
     KV_TRY(start_loops(channel));
     start_accepting(channel);
@@ -309,6 +319,7 @@ out:
             if (channel->listen_fds[i] >= 0)
                 close(channel->listen_fds[i]);
         }
+        kv_caps_fini(&channel->caps);
         free(channel->loops);
         free(channel);
     }
@@ -345,7 +356,7 @@ void kv_channel_stop(struct kv_channel *channel)
         kv_wipe(loop->in, sizeof(loop->in));
     }
     (void)pthread_barrier_destroy(&channel->started);
-    (void)pthread_mutex_destroy(&channel->caps.lock);
+    kv_caps_fini(&channel->caps);
     free(channel->loops);
     free(channel);
 }

@@ -3,7 +3,8 @@
  *
  * Binds and listens (a path of mode 0666 and its abstract twin), takes each client's
  * uid from the kernel, reads HELLO, and hands the connection to the loop thread of
- * the client's CPU. Caps: connections in all and per uid. Main thread only.
+ * the client's CPU. Caps: connections and waiting frames, in all and per uid. Main
+ * thread only.
  */
 #ifndef KV_STORE_KEYRING_CHANNEL_H
 #define KV_STORE_KEYRING_CHANNEL_H
@@ -15,6 +16,8 @@
 
 #define KV_CHANNEL_CONNS_MAX 4096
 #define KV_CHANNEL_CONNS_PER_UID 1024
+#define KV_CHANNEL_WORKS_MAX 4096 /* frames that wait for the service or the pool */
+#define KV_CHANNEL_WORKS_PER_UID 1024
 #define KV_CHANNEL_THREADS_MAX 62 /* the pool has the other key slots */
 
 struct kv_channel;

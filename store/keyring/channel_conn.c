@@ -3,11 +3,13 @@
  *
  *   readable -> recv into the loop's buffer -> serve each whole frame -> one send
  *
- * Replies gather in the loop's buffer and leave in one send. A frame that is not
- * whole yet moves to the connection's own buffer; what the socket does not take moves
- * to `unsent`, and until it is gone nothing more is read from this client, so that a
- * client that does not read costs bounded memory and is closed after a while. Frames
- * that wait for the service or the pool keep the connection's memory, not its socket.
+ * Replies gather in the loop's buffer and leave in one send. One turn reads a few
+ * frames at most, so that a client which sends thousands ahead does not hold up the
+ * others of its loop. A frame that is not whole yet moves to the connection's own
+ * buffer; what the socket does not take moves to `unsent`, and until it is gone nothing
+ * more is read from this client, so that a client that does not read costs bounded
+ * memory and is closed after a while. Frames that wait for the service or the pool keep
+ * the connection's memory, not its socket.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,9 +19,10 @@
 
 #include "store/keyring/channel_internal.h"
 
-#define UNSENT_MAX ((size_t)8 * 1024 * 1024)
+#define TURN_BYTES 2048 /* some thirty signatures */
+#define UNSENT_MAX ((KV_CONN_WORKS_MAX + (size_t)4) * KV_FRAME_MAX)
+#define UNSENT_ALL_MAX ((size_t)64 * 1024 * 1024) /* of all connections */
 #define ASKS_MAX 3
-#define WORKS_MAX 8192 /* of all connections */
 
 static void maybe_free(struct kv_conn *conn)
 {
@@ -35,6 +38,18 @@ static void on_closed(uv_handle_t *handle)
     struct kv_conn *conn = handle->data;
     conn->is_freed = true;
     maybe_free(conn);
+}
+
+/* Account for what is unsent; false when all connections together hold too much. */
+static bool note_unsent(struct kv_conn *conn)
+{
+    atomic_size_t *total = &conn->loop->channel->n_unsent;
+    if (conn->unsent.len >= conn->n_noted)
+        atomic_fetch_add(total, conn->unsent.len - conn->n_noted);
+    else
+        atomic_fetch_sub(total, conn->n_noted - conn->unsent.len);
+    conn->n_noted = conn->unsent.len;
+    return conn->n_noted <= KV_FRAME_MAX || atomic_load(total) <= UNSENT_ALL_MAX;
 }
 
 void kv_conn_close(struct kv_conn *conn)
@@ -54,7 +69,9 @@ void kv_conn_close(struct kv_conn *conn)
     (void)uv_poll_stop(&conn->poll);       /* the same */
     uv_close((uv_handle_t *)&conn->poll, on_closed);
     close(conn->fd);
-    kv_caps_leave(&loop->channel->caps, conn->peer.uid);
+    kv_caps_leave(&loop->channel->caps, KV_CAP_CONNS, conn->peer.uid);
+    kv_buf_free(&conn->unsent);
+    (void)note_unsent(conn);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -103,14 +120,11 @@ static void put_error(struct kv_conn *conn, const struct kv_frame *request, int 
 static void flush_replies(struct kv_conn *conn)
 {
     struct kv_buf *out = &conn->loop->out;
-    if (conn->is_closed || (out->len == 0 && conn->unsent.len == 0)) {
-        kv_buf_reset(out);
-        return;
-    }
-    if (kv_buf_status(out) != 0 ||
-        (conn->unsent.len > 0 &&
-         kv_buf_append(&conn->unsent, out->data, out->len) != 0)) {
+    if (!conn->is_closed && (kv_buf_status(out) != 0 ||
+                             (conn->unsent.len > 0 &&
+                              kv_buf_append(&conn->unsent, out->data, out->len) != 0)))
         kv_conn_close(conn);
+    if (conn->is_closed || (out->len == 0 && conn->unsent.len == 0)) {
         kv_buf_reset(out);
         return;
     }
@@ -124,13 +138,14 @@ static void flush_replies(struct kv_conn *conn)
         kv_buf_consume(&conn->unsent, sent);
     if (is_gone ||
         (from == out && sent < out->len &&
-         kv_buf_append(&conn->unsent, out->data + sent, out->len - sent) != 0))
+         kv_buf_append(&conn->unsent, out->data + sent, out->len - sent) != 0) ||
+        !note_unsent(conn))
         kv_conn_close(conn);
     kv_buf_reset(out);
     if (conn->is_closed)
         return;
     if (conn->unsent.len == 0) {
-        kv_buf_reset(&conn->unsent);
+        kv_buf_free(&conn->unsent);
         if (conn->closes_when_sent)
             kv_conn_close(conn);
         watch(conn, UV_READABLE);
@@ -141,24 +156,47 @@ static void flush_replies(struct kv_conn *conn)
     watch(conn, UV_WRITABLE);
 }
 
-/* Let a frame wait elsewhere. `work` is NULL for a frame that comes from the socket. */
+/* A frame that begins to wait elsewhere; NULL when too many do. */
+static struct kv_work *work_begin(struct kv_conn *conn, const struct kv_frame *frame)
+{
+    struct kv_channel *channel = conn->loop->channel;
+    if (conn->n_works >= KV_CONN_WORKS_MAX || atomic_load(&channel->is_shut) ||
+        !kv_caps_enter(&channel->caps, KV_CAP_WORKS, conn->peer.uid))
+        return NULL;
+    struct kv_work *work =
+        kv_work_new(KV_WORK_ASK, frame, KV_FRAME_MAX - KV_FRAME_HEADER_LEN);
+    if (work == NULL) {
+        kv_caps_leave(&channel->caps, KV_CAP_WORKS, conn->peer.uid);
+        return NULL;
+    }
+    work->conn = conn;
+    work->home = &conn->loop->queue;
+    work->peer = conn->peer;
+    conn->n_works++;
+    atomic_fetch_add(&channel->n_works, 1);
+    return work;
+}
+
+static void work_end(struct kv_conn *conn, struct kv_work *work)
+{
+    struct kv_channel *channel = conn->loop->channel;
+    kv_caps_leave(&channel->caps, KV_CAP_WORKS, conn->peer.uid);
+    conn->n_works--;
+    atomic_fetch_sub(&channel->n_works, 1);
+    kv_work_free(work);
+}
+
+/* Let a frame wait elsewhere. `work` is NULL for a frame that comes from the socket;
+ * else the frame stands in it. */
 static void park(struct kv_conn *conn, const struct kv_frame *frame,
                  struct kv_work *work, int how, const struct kv_ask *ask)
 {
     struct kv_err err = KV_ERR_INIT;
     struct kv_channel *channel = conn->loop->channel;
-    if (work == NULL) {
-        if (conn->n_works < KV_CONN_WORKS_MAX && !atomic_load(&channel->is_shut) &&
-            atomic_load(&channel->n_works) < WORKS_MAX)
-            work = kv_work_new(KV_WORK_ASK, frame, KV_FRAME_MAX);
-        if (work == NULL)
-            goto busy;
-        work->conn = conn;
-        work->home = &conn->loop->queue;
-        work->peer = conn->peer;
-        conn->n_works++;
-        atomic_fetch_add(&channel->n_works, 1);
-    }
+    if (work == NULL)
+        work = work_begin(conn, frame);
+    if (work == NULL)
+        goto busy;
     kv_buf_reset(&work->out);
     work->err = KV_ERR_INIT;
     work->rc = 0;
@@ -172,13 +210,12 @@ static void park(struct kv_conn *conn, const struct kv_frame *frame,
     work->kind = KV_WORK_POOL;
     if (how == KV_SERVE_SLOW && kv_pool_push(channel->config.pool, work))
         return;
-    conn->n_works--;
-    atomic_fetch_sub(&channel->n_works, 1);
-    kv_work_free(work);
 busy:
     (void)kv_err_set(&err, KV_E_BUSY, "channel.busy",
                      "too many operations are waiting");
     put_error(conn, frame, KV_E_BUSY, &err);
+    if (work != NULL)
+        work_end(conn, work); /* and with it the frame */
 }
 
 static void serve_frame(struct kv_conn *conn, const struct kv_frame *frame,
@@ -203,11 +240,8 @@ static void serve_frame(struct kv_conn *conn, const struct kv_frame *frame,
         }
         put_error(conn, frame, rc, &err);
     }
-    if (work != NULL) {
-        conn->n_works--;
-        atomic_fetch_sub(&loop->channel->n_works, 1);
-        kv_work_free(work);
-    }
+    if (work != NULL)
+        work_end(conn, work);
 }
 
 static void refuse_frame(struct kv_conn *conn)
@@ -261,8 +295,20 @@ static void take_bytes(struct kv_conn *conn, size_t n)
             conn->stall_ms = uv_now(&loop->loop);
     }
     if (conn->in.len == 0)
-        kv_buf_reset(&conn->in);
+        kv_buf_free(&conn->in); /* half frames are rare */
     flush_replies(conn);
+}
+
+/* How much to read: a few frames, or what the one that has begun still lacks. */
+static size_t turn_bytes(const struct kv_conn *conn)
+{
+    struct kv_wire wire;
+    kv_wire_init(&wire, conn->in.data, conn->in.len);
+    const size_t frame_len = kv_wire_u32(&wire) + sizeof(uint32_t); /* 4 if unknown */
+    if (frame_len <= conn->in.len || frame_len > KV_FRAME_MAX)
+        return TURN_BYTES;
+    const size_t missing = frame_len - conn->in.len;
+    return conn->in.len < sizeof(uint32_t) ? TURN_BYTES : missing;
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -277,7 +323,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         return;
     }
     struct kv_loop *loop = conn->loop;
-    const ssize_t n = recv(conn->fd, loop->in, sizeof(loop->in), MSG_DONTWAIT);
+    const ssize_t n = recv(conn->fd, loop->in, turn_bytes(conn), MSG_DONTWAIT);
     if (n > 0)
         take_bytes(conn, (size_t)n);
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -290,7 +336,7 @@ void kv_conn_start(struct kv_loop *loop, struct kv_work *work)
     if (conn == NULL || loop->is_stopping ||
         uv_poll_init(&loop->loop, &conn->poll, work->fd) != 0) {
         close(work->fd);
-        kv_caps_leave(&loop->channel->caps, work->peer.uid);
+        kv_caps_leave(&loop->channel->caps, KV_CAP_CONNS, work->peer.uid);
         free(conn);
         kv_work_free(work);
         return;
@@ -318,7 +364,6 @@ void kv_conn_start(struct kv_loop *loop, struct kv_work *work)
 void kv_conn_resume(struct kv_work *work)
 {
     struct kv_conn *conn = work->conn;
-    struct kv_channel *channel = conn->loop->channel;
     if (!conn->is_closed) {
         const bool is_again = work->kind == KV_WORK_ASK && work->rc == KV_SERVE_AGAIN;
         const bool must_ask = work->kind == KV_WORK_POOL && work->rc == KV_SERVE_ASK;
@@ -335,9 +380,7 @@ void kv_conn_resume(struct kv_work *work)
                       &work->err);
         flush_replies(conn);
     }
-    conn->n_works--;
-    atomic_fetch_sub(&channel->n_works, 1);
-    kv_work_free(work);
+    work_end(conn, work);
     maybe_free(conn);
 }
 

@@ -10,20 +10,29 @@
 
 #define KV_CONN_STALL_MS 10000 /* half a frame, or replies not read */
 #define KV_CONN_WORKS_MAX 64   /* frames of one connection that wait */
-#define KV_LOOP_OUT_MAX ((size_t)8 * 1024 * 1024)
+#define KV_LOOP_OUT_MAX ((size_t)1024 * 1024)
 
-/* Connections by uid. Any thread. */
+/* What is shared out among uids: connections, and frames that wait elsewhere. Of each,
+ * one uid has at most its share and never more than is left for all others together,
+ * so that a newcomer finds room whatever the others do. Any thread. */
+enum kv_cap { KV_CAP_CONNS, KV_CAP_WORKS, KV_CAPS_N };
 struct kv_caps {
     pthread_mutex_t lock;
-    unsigned n;
+    unsigned max[KV_CAPS_N]; /* in all */
+    unsigned n[KV_CAPS_N];
     unsigned n_uids;
     struct {
         uid_t uid;
-        unsigned n;
-    } by_uid[KV_CHANNEL_CONNS_MAX];
+        unsigned n[KV_CAPS_N];
+    } by_uid[KV_CHANNEL_CONNS_MAX + KV_CHANNEL_WORKS_MAX];
 };
-bool kv_caps_enter(struct kv_caps *caps, uid_t uid) KV_MUST_CHECK;
-void kv_caps_leave(struct kv_caps *caps, uid_t uid);
+
+/* Connections up to KV_CHANNEL_CONNS_MAX, or what `n_files` open files leave room for
+ * (0: no such limit). */
+void kv_caps_init(struct kv_caps *caps, uint64_t n_files);
+void kv_caps_fini(struct kv_caps *caps);
+bool kv_caps_enter(struct kv_caps *caps, enum kv_cap cap, uid_t uid) KV_MUST_CHECK;
+void kv_caps_leave(struct kv_caps *caps, enum kv_cap cap, uid_t uid);
 
 /* One thread with its loop. */
 struct kv_loop {
@@ -57,6 +66,7 @@ struct kv_conn {
     uint64_t stall_ms;     /* since when a frame is half read or a reply unsent */
     struct kv_buf in;      /* a frame not whole yet, secret */
     struct kv_buf unsent;  /* what the socket did not take, secret */
+    size_t n_noted;        /* of `unsent`, in the channel's sum */
 };
 
 struct kv_guest;
@@ -73,7 +83,8 @@ struct kv_channel {
     atomic_bool is_shut; /* no frame waits elsewhere any more */
     int64_t warned_ms;   /* at most one cap warning a minute */
     pthread_barrier_t started;
-    atomic_uint n_works; /* of all connections */
+    atomic_uint n_works;    /* of all connections */
+    atomic_size_t n_unsent; /* bytes, the same */
 };
 
 /* Start the thread of `loop` (slot and cpu are set). */

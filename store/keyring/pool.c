@@ -1,6 +1,14 @@
 /*
  * The pool: a few threads of lower priority, so that a 4096-bit signature or a
  * password-based import never delays a P-256 handshake. Each has its own key slot.
+ *
+ *   clients   slow keys     \
+ *   service   uses of keys   > one of each lane in turn
+ *   long      making keys   /  (and never on all threads at once)
+ *
+ * Within a lane works go by rounds: a new one joins the round behind the last of the
+ * same uid, or the present one. So a client with a thousand signatures waiting delays
+ * another's first by one.
  */
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -10,7 +18,7 @@
 #include "store/keyring/work.h"
 
 #define THREADS_MAX 4
-#define WAITING_MAX 1024
+#define WAITING_MAX 1024 /* of each lane */
 #define NICE 10
 #define STACK_BYTES ((size_t)512 * 1024)
 
@@ -20,38 +28,107 @@ struct pool_thread {
     pthread_t thread;
 };
 
+enum lane_name { LANE_CLIENTS, LANE_SERVICE, LANE_LONG, LANES_N };
+
+struct lane {
+    struct kv_work *head; /* by round */
+    unsigned n;
+    uint64_t round; /* of the work taken last */
+};
+
 struct kv_pool {
     struct kv_ring *ring;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* everything below */
     pthread_cond_t wake;
-    struct kv_work *head;
-    struct kv_work *tail;
-    unsigned n_waiting;
+    struct lane lanes[LANES_N];
+    unsigned last_lane; /* that a work was taken from */
+    unsigned n_long;    /* threads busy with works of LANE_LONG */
     bool is_stopping;
     unsigned n_threads;
     struct pool_thread threads[THREADS_MAX];
     pthread_barrier_t started;
 };
 
+static enum lane_name lane_of(const struct kv_work *work)
+{
+    if (work->kind != KV_WORK_ROLE)
+        return LANE_CLIENTS;
+    switch (work->frame.verb) {
+    case KV_ROLE_KEY_GENERATE: /* primes */
+    case KV_ROLE_KEY_IMPORT:   /* a password, primality */
+    case KV_ROLE_KEY_EXPORT:   /* a password */
+        return LANE_LONG;
+    default: /* the verb is a number from outside */
+        return LANE_SERVICE;
+    }
+}
+
+static void lane_put(struct lane *lane, struct kv_work *work)
+{
+    work->round = lane->round;
+    for (const struct kv_work *w = lane->head; w != NULL; w = w->next) {
+        if (w->peer.uid == work->peer.uid && w->round >= work->round)
+            work->round = w->round + 1;
+    }
+    struct kv_work **link = &lane->head;
+    while (*link != NULL && (*link)->round <= work->round)
+        link = &(*link)->next;
+    work->next = *link;
+    *link = work;
+    lane->n++;
+}
+
+static struct kv_work *lane_take(struct lane *lane)
+{
+    struct kv_work *work = lane->head;
+    lane->head = work->next;
+    lane->round = work->round;
+    lane->n--;
+    return work;
+}
+
+/* The lane whose turn it is; LANES_N when there is nothing to do. */
+static unsigned next_lane(const struct kv_pool *pool)
+{
+    for (unsigned i = 1; i <= LANES_N; i++) {
+        const unsigned at = (pool->last_lane + i) % LANES_N;
+        const bool is_full =
+            at == LANE_LONG && pool->n_long > 0 && pool->n_long + 1 >= pool->n_threads;
+        if (pool->lanes[at].head != NULL && !is_full)
+            return at;
+    }
+    return LANES_N;
+}
+
 static struct kv_work *take(struct kv_pool *pool)
 {
+    struct kv_work *work = NULL;
+    unsigned at = LANES_N;
     KV_ASSERT(pthread_mutex_lock(&pool->lock) == 0);
-    while (pool->head == NULL && !pool->is_stopping)
+    while (!pool->is_stopping && (at = next_lane(pool)) == LANES_N)
         KV_ASSERT(pthread_cond_wait(&pool->wake, &pool->lock) == 0);
-    struct kv_work *work = pool->is_stopping ? NULL : pool->head;
-    if (work != NULL) {
-        pool->head = work->next;
-        if (pool->head == NULL)
-            pool->tail = NULL;
-        pool->n_waiting--;
+    if (!pool->is_stopping) {
+        work = lane_take(&pool->lanes[at]);
+        pool->last_lane = at;
+        pool->n_long += at == LANE_LONG;
     }
     KV_ASSERT(pthread_mutex_unlock(&pool->lock) == 0);
     return work;
 }
 
+/* A long work is done: another may begin. */
+static void end_long(struct kv_pool *pool)
+{
+    KV_ASSERT(pthread_mutex_lock(&pool->lock) == 0);
+    pool->n_long--;
+    KV_ASSERT(pthread_cond_signal(&pool->wake) == 0);
+    KV_ASSERT(pthread_mutex_unlock(&pool->lock) == 0);
+}
+
 static void run(const struct pool_thread *self, struct kv_work *work)
 {
     struct kv_ring *ring = self->pool->ring;
+    const bool is_long = lane_of(work) == LANE_LONG;
     const struct kv_serve serve = {
         .ring = ring, .slot = self->slot, .is_pool = true, .peer = work->peer};
     if (work->kind == KV_WORK_ROLE)
@@ -60,6 +137,8 @@ static void run(const struct pool_thread *self, struct kv_work *work)
     else
         work->rc = kv_serve(&serve, &work->frame, &work->out, &work->ask, &work->err);
     kv_queue_push(work->home, work);
+    if (is_long)
+        end_long(self->pool);
 }
 
 static void *pool_main(void *arg)
@@ -104,16 +183,11 @@ int kv_pool_start(struct kv_pool **out, struct kv_ring *ring, unsigned n_threads
 
 bool kv_pool_push(struct kv_pool *pool, struct kv_work *work)
 {
-    work->next = NULL;
+    struct lane *lane = &pool->lanes[lane_of(work)];
     KV_ASSERT(pthread_mutex_lock(&pool->lock) == 0);
-    const bool has_room = pool->n_waiting < WAITING_MAX && !pool->is_stopping;
+    const bool has_room = lane->n < WAITING_MAX && !pool->is_stopping;
     if (has_room) {
-        if (pool->tail != NULL)
-            pool->tail->next = work;
-        else
-            pool->head = work;
-        pool->tail = work;
-        pool->n_waiting++;
+        lane_put(lane, work);
         KV_ASSERT(pthread_cond_signal(&pool->wake) == 0);
     }
     KV_ASSERT(pthread_mutex_unlock(&pool->lock) == 0);
@@ -130,12 +204,13 @@ void kv_pool_stop(struct kv_pool *pool)
     KV_ASSERT(pthread_mutex_unlock(&pool->lock) == 0);
     for (unsigned i = 0; i < pool->n_threads; i++)
         KV_ASSERT(pthread_join(pool->threads[i].thread, NULL) == 0);
-    while (pool->head != NULL) {
-        struct kv_work *work = pool->head;
-        pool->head = work->next;
-        work->rc = kv_err_set(&work->err, KV_E_UNAVAILABLE, "channel.stopping",
-                              "the keyring is stopping");
-        kv_queue_push(work->home, work);
+    for (unsigned i = 0; i < LANES_N; i++) {
+        while (pool->lanes[i].head != NULL) {
+            struct kv_work *work = lane_take(&pool->lanes[i]);
+            work->rc = kv_err_set(&work->err, KV_E_UNAVAILABLE, "channel.stopping",
+                                  "the keyring is stopping");
+            kv_queue_push(work->home, work);
+        }
     }
     (void)pthread_barrier_destroy(&pool->started);
     (void)pthread_cond_destroy(&pool->wake);

@@ -146,7 +146,8 @@ struct kv_msg_key {
     char uri[KV_URI_MAX + 1];   /* canonical, with version */
 };
 
-/* Reply of CERT: DER, leaf first. */
+/* Reply of CERT: DER, leaf first. A chain that does not fit into one frame is refused
+ * with KV_E_TOO_BIG (channel.reply-too-big). */
 struct kv_msg_certs {
     char uri[KV_URI_MAX + 1];
     uint16_t n;

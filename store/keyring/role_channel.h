@@ -15,7 +15,7 @@
 #include "store/keyring/work.h"
 
 #define KV_ASK_TIMEOUT_MS 4000
-#define KV_ASKS_MAX 4096
+#define KV_ASKS_MAX 4096 /* no less than KV_CHANNEL_WORKS_MAX */
 
 struct kv_role_channel;
 

@@ -4,7 +4,9 @@
  *
  * One thread owns a work at a time; pushing it into a queue gives it away. A queue
  * belongs to one libuv loop and calls its owner there; the pool has threads of lower
- * priority for slow keys, key generation and everything the service asks of keys.
+ * priority for slow keys, key generation and everything the service asks of keys. It
+ * serves uids in turn, clients and service in turn, and keeps a thread free of what
+ * takes seconds.
  */
 #ifndef KV_STORE_KEYRING_WORK_H
 #define KV_STORE_KEYRING_WORK_H
@@ -35,6 +37,7 @@ struct kv_work {
     struct kv_buf bytes;   /* secret */
     struct kv_ask ask;
     unsigned n_asks;
+    uint64_t round;    /* of the pool: one work of each uid */
     int rc;            /* of kv_serve, kv_serve_answer or kv_role_serve */
     struct kv_buf out; /* payload of the reply, secret */
     struct kv_err err;
@@ -73,7 +76,8 @@ struct kv_pool;
 int kv_pool_start(struct kv_pool **out, struct kv_ring *ring, unsigned n_threads,
                   unsigned first_slot) KV_MUST_CHECK;
 
-/* Give a work to the pool; false when too much is waiting already. */
+/* Give a work to the pool, KV_WORK_POOL (by the uid of its peer) or KV_WORK_ROLE; false
+ * when too many of its sort are waiting already. */
 bool kv_pool_push(struct kv_pool *pool, struct kv_work *work) KV_MUST_CHECK;
 
 /* End the threads; what still waits goes home with KV_E_UNAVAILABLE. */

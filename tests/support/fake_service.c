@@ -119,12 +119,19 @@ static int answer_grant(struct kv_fake_service *service, struct kv_bytes questio
     return 0;
 }
 
-static int answer_cert(struct kv_bytes question, struct kv_buf *out, struct kv_err *err)
+static int answer_cert(const struct kv_fake_service *service, struct kv_bytes question,
+                       struct kv_buf *out, struct kv_err *err)
 {
+    static const uint8_t big[KV_CERT_DER_MAX];
     struct kv_role_grant grant;
+    const unsigned n_big = atomic_load(&service->n_big_certs);
     struct kv_msg_certs certs = {.n = 1, .der = {{(const uint8_t *)"leaf", 4}}};
     if (kv_role_grant_get(question, &grant) != 0 || !grant.is_info)
         return kv_err_set(err, KV_E_INVALID, "fake.bad-question", "malformed");
+    for (unsigned i = 0; i < n_big; i++)
+        certs.der[i] = (struct kv_bytes){big, sizeof(big)};
+    if (n_big > 0)
+        certs.n = (uint16_t)n_big;
     memcpy(certs.uri, grant.uri, sizeof(certs.uri));
     kv_msg_certs_put(out, &certs);
     return 0;
@@ -157,7 +164,7 @@ static void answer(struct kv_fake_service *service, const struct kv_frame *quest
     if (question->verb == KV_ROLE_GRANT)
         rc = answer_grant(service, question->payload, &payload, &err);
     else if (question->verb == KV_ROLE_CERT)
-        rc = answer_cert(question->payload, &payload, &err);
+        rc = answer_cert(service, question->payload, &payload, &err);
     else
         rc = answer_list(service, question->payload, &payload, &err);
     const struct kv_frame reply = {.id = question->id,

@@ -30,7 +30,8 @@ struct kv_fake_service {
     atomic_uint lease_ms;
     atomic_ullong epoch;
     atomic_uint n_questions;
-    atomic_bool is_silent; /* hears questions and does not answer */
+    atomic_uint n_big_certs; /* CERT answers with so many of 16 KiB; 0: a small one */
+    atomic_bool is_silent;   /* hears questions and does not answer */
     /* private */
     pthread_t thread;
     atomic_bool is_running;

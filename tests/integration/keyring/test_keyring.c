@@ -171,6 +171,38 @@ Test(keyring, answers_info_certificates_and_lists, .init = journey_setup,
     cr_assert_str_eq(list.entry[0].uri, "keyvault:web");
 }
 
+Test(keyring, chain_that_fits_no_frame_is_refused_with_its_id, .init = journey_setup,
+     .fini = journey_teardown)
+{
+    struct kv_bytes reply;
+    static struct kv_msg_certs certs;
+    const struct kv_msg_uri uri = {.uri = "keyvault:certificates/web"};
+    kv_msg_uri_put(&journey.payload, &uri);
+    atomic_store(&journey.service.n_big_certs, KV_CHAIN_MAX);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(journey_call(KV_VERB_CERT, &reply), KV_E_TOO_BIG);
+        cr_assert_str_eq(journey.client.error.id, "channel.reply-too-big");
+    }
+    atomic_store(&journey.service.n_big_certs, 3);
+    cr_assert_eq(journey_call(KV_VERB_CERT, &reply), 0, "the connection lives");
+    cr_assert_eq(kv_msg_certs_get(reply, &certs), 0);
+    cr_assert_eq(certs.n, 3);
+}
+
+/* A grant that is over as soon as it is given would be asked for again and again. */
+Test(keyring, grant_without_a_lease_ends_in_a_refusal, .init = journey_setup,
+     .fini = journey_teardown)
+{
+    struct kv_bytes reply;
+    atomic_store(&journey.service.lease_ms, 0);
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(journey_sign(&reply), KV_E_BUSY);
+        cr_assert_str_eq(journey.client.error.id, "channel.busy");
+    }
+    atomic_store(&journey.service.lease_ms, KV_LEASE_MS);
+    cr_assert_eq(journey_sign(&reply), 0);
+}
+
 Test(keyring, refuses_in_the_words_of_the_service, .init = journey_setup,
      .fini = journey_teardown)
 {

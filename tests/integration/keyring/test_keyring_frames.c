@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "store/core/str.h"
+#include "store/keyring/channel.h"
 #include "tests/support/journey.h"
 
 TestSuite(keyring_frames, .timeout = 60);
@@ -178,6 +179,44 @@ Test(keyring_frames, client_that_does_not_read_is_bounded, .init = journey_setup
     cr_assert_eq(n_full, 20, "sending came to a halt");
     cr_assert_eq(journey_sign(&reply), 0, "others on the same loop are served");
     kv_channel_client_close(&deaf);
+}
+
+/* The service does not answer: one uid's frames wait up to its share, no more. */
+Test(keyring_frames, frames_that_wait_have_a_share_for_each_uid, .init = journey_setup,
+     .fini = journey_teardown)
+{
+    enum { CONNS = 20, EACH = 100 };
+    static struct kv_channel_client flood[CONNS];
+    struct kv_msg_hello_reply hello;
+    struct kv_frame frame;
+    unsigned n_busy = 0;
+    atomic_store(&journey.service.is_silent, true);
+    for (unsigned i = 0; i < CONNS; i++) {
+        cr_assert_eq(kv_channel_client_open(&flood[i], journey.keys_path), 0);
+        cr_assert_eq(kv_channel_client_hello(&flood[i], KV_VERB_HELLO, i, &hello), 0);
+        for (unsigned k = 0; k < EACH; k++) {
+            struct kv_msg_uri uri = {.ops = 0};
+            kv_buf_reset(&journey.payload);
+            (void)snprintf(uri.uri, sizeof(uri.uri), "keyvault:k-%u-%u", i, k);
+            kv_msg_uri_put(&journey.payload, &uri);
+            (void)kv_channel_client_request(&flood[i], KV_VERB_OPEN, &journey.payload);
+        }
+    }
+    for (unsigned i = 0; i < CONNS; i++) {
+        while (kv_channel_client_read(&flood[i], &frame, 300) == 0)
+            n_busy += frame.status == KV_E_BUSY;
+    }
+    cr_assert_eq(n_busy, CONNS * EACH - KV_CHANNEL_WORKS_PER_UID);
+    for (unsigned i = 0; i < CONNS; i++)
+        kv_channel_client_close(&flood[i]);
+    struct kv_bytes reply;
+    atomic_store(&journey.service.is_silent, false);
+    int rc = KV_E_BUSY;
+    for (int i = 0; i < 100 && rc == KV_E_BUSY; i++) {
+        (void)usleep(100000); /* the questions of the flood expire */
+        rc = journey_sign(&reply);
+    }
+    cr_assert_eq(rc, 0);
 }
 
 Test(keyring_frames, half_frames_and_silence_before_hello_end, .init = journey_setup,
