@@ -18,8 +18,6 @@
 #include "lifecycle/certs/x500.h"
 #include "store/core/str.h"
 
-#define UPN_OID "1.3.6.1.4.1.311.20.2.3"
-
 /* --- extensions --------------------------------------------------------------------
  */
 
@@ -103,7 +101,7 @@ static GENERAL_NAME *simple_name(int kind, int type, const void *data, size_t le
 static GENERAL_NAME *upn_name(const char *text)
 {
     GENERAL_NAME *name = GENERAL_NAME_new();
-    ASN1_OBJECT *oid = OBJ_txt2obj(UPN_OID, 1);
+    ASN1_OBJECT *oid = OBJ_txt2obj(KV_UPN_OID, 1);
     ASN1_TYPE *value = ASN1_TYPE_new();
     ASN1_STRING *string = string_of(V_ASN1_UTF8STRING, text, strlen(text));
     if (value != NULL && string != NULL) {

@@ -20,7 +20,6 @@
 
 #define DAYS_OF_100_MONTHS 3044
 #define HOURS_BELOW_DAYS 28 /* shorter lives are counted in hours */
-#define UPN_OID "1.3.6.1.4.1.311.20.2.3"
 
 /* --- key ---------------------------------------------------------------------------
  */
@@ -73,13 +72,13 @@ static json_t *key_props(const X509 *cert, uint8_t *kty)
  * not have. */
 static bool name_text(const GENERAL_NAME *name, enum kv_san *kind, struct kv_buf *out)
 {
-    char oid[sizeof(UPN_OID)];
+    char oid[sizeof(KV_UPN_OID)];
     const ASN1_STRING *string = name->d.ia5;
     kv_buf_reset(out);
     if (name->type == GEN_OTHERNAME) {
         const OTHERNAME *other = name->d.otherName;
         int len = OBJ_obj2txt(oid, sizeof(oid), other->type_id, 1);
-        if (len != sizeof(oid) - 1 || strcmp(oid, UPN_OID) != 0 ||
+        if (len != sizeof(oid) - 1 || strcmp(oid, KV_UPN_OID) != 0 ||
             other->value->type != V_ASN1_UTF8STRING)
             return false;
         string = other->value->value.utf8string;

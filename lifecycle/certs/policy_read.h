@@ -49,6 +49,8 @@ int kv_policy_read_x509(const json_t *given, struct kv_policy *policy,
 /* Kinds of subject alternative names. */
 enum kv_san { KV_SAN_EMAIL, KV_SAN_DNS, KV_SAN_UPN, KV_SAN_URI, KV_SAN_IP, KV_SAN_N };
 
+#define KV_UPN_OID "1.3.6.1.4.1.311.20.2.3" /* otherName of a user principal name */
+
 /* The member of "sans" that holds names of a kind: "dns_names". */
 const char *kv_san_member(enum kv_san kind);
 
