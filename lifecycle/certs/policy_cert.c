@@ -308,6 +308,18 @@ static int merge(json_t *doc, const json_t *given)
     return 0;
 }
 
+/* A policy for keys of another type would say nothing true of this one. */
+static int check_type(const json_t *given, uint8_t kty, struct kv_err *err)
+{
+    const char *name = json_string_value(
+        kv_policy_member(kv_policy_member(given, "key_props"), "kty"));
+    uint8_t type = name != NULL ? kv_kty_by_name(name) : 0;
+    if (type == 0 || type == kty)
+        return 0;
+    return kv_policy_bad(err, "key_props.kty", KV_POLICY_NO_INDEX,
+                         "must be the type of the certificate's key");
+}
+
 int kv_policy_of_cert(struct kv_bytes der, const json_t *given, struct kv_policy *out,
                       struct kv_err *err)
 {
@@ -325,12 +337,11 @@ int kv_policy_of_cert(struct kv_bytes der, const json_t *given, struct kv_policy
     if (rc == 0)
         rc = describe(cert, doc, &kty, err);
     if (rc == 0)
+        rc = check_type(given, kty, err);
+    if (rc == 0)
         rc = merge(doc, given);
     if (rc == 0)
         rc = kv_policy_read(doc, &policy, err);
-    if (rc == 0 && policy.kty != kty)
-        rc = kv_policy_bad(err, "key_props.kty", KV_POLICY_NO_INDEX,
-                           "must be the type of the certificate's key");
     if (rc == 0)
         *out = policy;
     else
