@@ -2,8 +2,8 @@
  * What the tests of certificate policies share; each fails the test that calls it.
  * Texts are JSON.
  */
-#ifndef KV_TESTS_POLICY_CHECK_H
-#define KV_TESTS_POLICY_CHECK_H
+#ifndef KV_TESTS_SUPPORT_POLICY_CHECK_H
+#define KV_TESTS_SUPPORT_POLICY_CHECK_H
 
 #include "lifecycle/certs/policy.h"
 
