@@ -40,10 +40,10 @@ enum keyvault_effect_kind {
     KEYVAULT_EFFECT_SIGN = 2,    /* {"role":"account"|"ca"|"order"|"self", ...} below */
     KEYVAULT_EFFECT_PUBLISH = 3, /* {"type","identifier","token","value"} */
     KEYVAULT_EFFECT_UNPUBLISH = 4,
-    KEYVAULT_EFFECT_RUN = 5,     /* {"hook","args":[...],"stdin"} through the runner */
-    KEYVAULT_EFFECT_WAIT = 6,    /* {"until_s": Unix seconds, "reason"} */
-    KEYVAULT_EFFECT_ISSUED = 7,  /* {"chain":["base64 DER leaf", ...]} */
-    KEYVAULT_EFFECT_FAILED = 8,  /* {"class","id","message","retry_at_s"} */
+    KEYVAULT_EFFECT_RUN = 5,    /* {"hook","args":[...],"stdin"} through the runner */
+    KEYVAULT_EFFECT_WAIT = 6,   /* {"until_s": Unix seconds, "reason"} */
+    KEYVAULT_EFFECT_ISSUED = 7, /* {"chain":["base64 DER leaf", ...]} */
+    KEYVAULT_EFFECT_FAILED = 8, /* {"class","id","message","retry_at_s"} */
 };
 /* SIGN effects. "role" never names a key: keyvaultd maps it to keys that belong to
  * this issuer instance or this order.
@@ -60,25 +60,25 @@ struct keyvault_bytes {
 };
 
 struct keyvault_step_in {
-    uint32_t abi;                   /* KEYVAULT_ISSUER_ABI of the caller */
-    uint32_t purpose;               /* enum keyvault_purpose */
-    int64_t now_s;                  /* Unix seconds: the only clock a plugin sees */
-    uint8_t random[32];             /* the only chance a plugin sees; fresh per step */
-    struct keyvault_bytes key_id;   /* idempotency key of the order, UTF-8 */
-    struct keyvault_bytes policy;   /* JSON, Azure certificate policy */
-    struct keyvault_bytes csr;      /* DER PKCS#10 */
-    struct keyvault_bytes config;   /* JSON, this issuer instance's settings */
-    struct keyvault_bytes account;  /* JSON, ACCOUNT state; read-only to orders */
-    struct keyvault_bytes state;    /* JSON as the last step returned it; empty first */
-    struct keyvault_bytes events;   /* JSON array: one result per effect, in order */
+    uint32_t abi;                  /* KEYVAULT_ISSUER_ABI of the caller */
+    uint32_t purpose;              /* enum keyvault_purpose */
+    int64_t now_s;                 /* Unix seconds: the only clock a plugin sees */
+    uint8_t random[32];            /* the only chance a plugin sees; fresh per step */
+    struct keyvault_bytes key_id;  /* idempotency key of the order, UTF-8 */
+    struct keyvault_bytes policy;  /* JSON, Azure certificate policy */
+    struct keyvault_bytes csr;     /* DER PKCS#10 */
+    struct keyvault_bytes config;  /* JSON, this issuer instance's settings */
+    struct keyvault_bytes account; /* JSON, ACCOUNT state; read-only to orders */
+    struct keyvault_bytes state;   /* JSON as the last step returned it; empty first */
+    struct keyvault_bytes events;  /* JSON array: one result per effect, in order */
 };
 
 struct keyvault_step_out {
     struct keyvault_bytes state;
-    uint32_t effect_kind;           /* enum keyvault_effect_kind */
+    uint32_t effect_kind; /* enum keyvault_effect_kind */
     uint32_t n_effects;
     const struct keyvault_bytes *effects; /* one JSON object each */
-    void *opaque;                   /* the plugin's own, for release() */
+    void *opaque;                         /* the plugin's own, for release() */
 };
 
 struct keyvault_issuer {

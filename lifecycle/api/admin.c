@@ -244,11 +244,11 @@ static void revoke_role(struct kv_call *call)
     KV_TRY(read_assignment(call, &assignment, &err));
     const struct kv_assignment *same =
         kv_assignments_find(service->assignments, &assignment);
-    if (same == NULL)
-        KV_TRY(kv_err_set(&err, KV_E_NOT_FOUND, "access.not-found",
-                          "'%s' has no role '%s' on '%s'", assignment.principal,
-                          assignment.role, assignment.scope));
-    KV_TRY(keep_copy(call, same));
+    KV_TRY(same != NULL
+               ? keep_copy(call, same)
+               : kv_err_set(&err, KV_E_NOT_FOUND, "access.not-found",
+                            "'%s' has no role '%s' on '%s'", assignment.principal,
+                            assignment.role, assignment.scope));
     call->task.vault = &service->system;
     kv_task_load(&call->task, KV_KIND_ASSIGNMENT, same->id, NULL, revoke_row);
     return;

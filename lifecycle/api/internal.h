@@ -17,7 +17,7 @@ struct kv_route_match {
 };
 
 /* Find the route of a request. `path` as sent; empty segments count. */
-void kv_route_find(const char *method, const char *path, struct kv_route_match *match);
+void kv_route_find(const char *method, const char *text, struct kv_route_match *match);
 
 /* Collection that a route's permission is about: "keys"; NULL for the vault. */
 const char *kv_route_collection(const struct kv_route *route);

@@ -243,7 +243,7 @@ static void reply_value(struct kv_task *task)
     struct kv_buf text;
     const char *value = NULL;
     kv_buf_init_secret(&raw, KV_FRAME_MAX);
-    kv_buf_init_secret(&text, 2 * KV_FRAME_MAX);
+    kv_buf_init_secret(&text, 2 * (size_t)KV_FRAME_MAX);
     int rc = 0;
     if (operation->algorithm->half_len != 0)
         KV_TRY(der_to_raw(task->payload, operation->algorithm->half_len, &raw));

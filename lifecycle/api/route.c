@@ -72,11 +72,9 @@ static unsigned match_pattern(const char *pattern, const struct path *path,
         if (is_param(pattern, len, "{version}")) {
             kv_str_cut(out->version, sizeof(out->version), segment ? segment : "",
                        segment ? strlen(segment) : 0);
-        } else if (segment == NULL) {
-            return 0;
-        } else if (is_param(pattern, len, "{name}")) {
+        } else if (segment != NULL && is_param(pattern, len, "{name}")) {
             kv_str_cut(out->name, sizeof(out->name), segment, strlen(segment));
-        } else if (is_literal(pattern, len, segment)) {
+        } else if (segment != NULL && is_literal(pattern, len, segment)) {
             score++;
         } else {
             return 0;

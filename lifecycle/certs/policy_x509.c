@@ -138,7 +138,7 @@ static int read_ekus(const json_t *x509, json_t *section, struct kv_err *err)
 static int check_subject(const char *subject, struct kv_err *err)
 {
     struct kv_buf der;
-    kv_buf_init(&der, 4 * KV_X500_TEXT_MAX);
+    kv_buf_init(&der, 4 * (size_t)KV_X500_TEXT_MAX);
     int rc = kv_x500_parse(subject, &der, err);
     kv_buf_free(&der);
     return rc;

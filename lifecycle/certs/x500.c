@@ -30,28 +30,28 @@
 static const struct attribute {
     const char *keyword;
     int nid;
+    int type;
     size_t min_len;
     size_t max_len;
-    int type;
 } attributes[] = {
-    {"CN", NID_commonName, 1, 64, V_ASN1_UTF8STRING},
-    {"O", NID_organizationName, 1, 64, V_ASN1_UTF8STRING},
-    {"OU", NID_organizationalUnitName, 1, 64, V_ASN1_UTF8STRING},
-    {"L", NID_localityName, 1, 128, V_ASN1_UTF8STRING},
-    {"S", NID_stateOrProvinceName, 1, 128, V_ASN1_UTF8STRING},
-    {"ST", NID_stateOrProvinceName, 1, 128, V_ASN1_UTF8STRING},
-    {"C", NID_countryName, 2, 2, V_ASN1_PRINTABLESTRING},
-    {"E", NID_pkcs9_emailAddress, 1, 255, V_ASN1_IA5STRING},
-    {"emailAddress", NID_pkcs9_emailAddress, 1, 255, V_ASN1_IA5STRING},
-    {"DC", NID_domainComponent, 1, 63, V_ASN1_IA5STRING},
-    {"SERIALNUMBER", NID_serialNumber, 1, 64, V_ASN1_PRINTABLESTRING},
-    {"STREET", NID_streetAddress, 1, 128, V_ASN1_UTF8STRING},
-    {"T", NID_title, 1, 64, V_ASN1_UTF8STRING},
-    {"title", NID_title, 1, 64, V_ASN1_UTF8STRING},
-    {"G", NID_givenName, 1, 0, V_ASN1_UTF8STRING},
-    {"GN", NID_givenName, 1, 0, V_ASN1_UTF8STRING},
-    {"SN", NID_surname, 1, 0, V_ASN1_UTF8STRING},
-    {"UID", NID_userId, 1, 256, V_ASN1_UTF8STRING},
+    {"CN", NID_commonName, V_ASN1_UTF8STRING, 1, 64},
+    {"O", NID_organizationName, V_ASN1_UTF8STRING, 1, 64},
+    {"OU", NID_organizationalUnitName, V_ASN1_UTF8STRING, 1, 64},
+    {"L", NID_localityName, V_ASN1_UTF8STRING, 1, 128},
+    {"S", NID_stateOrProvinceName, V_ASN1_UTF8STRING, 1, 128},
+    {"ST", NID_stateOrProvinceName, V_ASN1_UTF8STRING, 1, 128},
+    {"C", NID_countryName, V_ASN1_PRINTABLESTRING, 2, 2},
+    {"E", NID_pkcs9_emailAddress, V_ASN1_IA5STRING, 1, 255},
+    {"emailAddress", NID_pkcs9_emailAddress, V_ASN1_IA5STRING, 1, 255},
+    {"DC", NID_domainComponent, V_ASN1_IA5STRING, 1, 63},
+    {"SERIALNUMBER", NID_serialNumber, V_ASN1_PRINTABLESTRING, 1, 64},
+    {"STREET", NID_streetAddress, V_ASN1_UTF8STRING, 1, 128},
+    {"T", NID_title, V_ASN1_UTF8STRING, 1, 64},
+    {"title", NID_title, V_ASN1_UTF8STRING, 1, 64},
+    {"G", NID_givenName, V_ASN1_UTF8STRING, 1, 0},
+    {"GN", NID_givenName, V_ASN1_UTF8STRING, 1, 0},
+    {"SN", NID_surname, V_ASN1_UTF8STRING, 1, 0},
+    {"UID", NID_userId, V_ASN1_UTF8STRING, 1, 256},
 };
 #define N_ATTRIBUTES (sizeof(attributes) / sizeof(attributes[0]))
 

@@ -315,13 +315,14 @@ static int read_key(struct kv_task *task, const struct kv_object *object)
 {
     uint8_t vault[KV_ID_LEN];
     char id[2 * KV_ID_LEN + 1];
+    const size_t id_len = sizeof(id) - 1;
     int64_t term = 0;
     const char *name = object->row.key.name;
-    if (strlen(name) < 2 * KV_ID_LEN + 2 || name[2 * KV_ID_LEN] != '-')
+    if (strlen(name) < id_len + 2 || name[id_len] != '-')
         return KV_E_INTEGRITY;
-    kv_str_cut(id, sizeof(id), name, 2 * KV_ID_LEN);
+    kv_str_cut(id, sizeof(id), name, id_len);
     if (kv_hex_decode(vault, KV_ID_LEN, id) != 0 ||
-        kv_str_to_i64(name + 2 * KV_ID_LEN + 1, 1, UINT32_MAX, &term) != 0)
+        kv_str_to_i64(name + id_len + 1, 1, UINT32_MAX, &term) != 0)
         return KV_E_INTEGRITY;
     return keep_key(task, vault, (uint32_t)term,
                     (struct kv_bytes){object->row.sealed, object->row.sealed_len});

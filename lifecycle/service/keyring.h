@@ -42,26 +42,26 @@ struct kv_keyring_config {
 
 int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *config,
                     struct kv_err *err) KV_MUST_CHECK;
-void kv_keyring_close(struct kv_keyring *keyring, void (*cb)(void *arg), void *arg);
-bool kv_keyring_is_connected(const struct kv_keyring *keyring);
+void kv_keyring_close(struct kv_keyring *link, void (*cb)(void *arg), void *arg);
+bool kv_keyring_is_connected(const struct kv_keyring *link);
 
 /* The installation's root key is still sealed, as the keyring last said. */
-bool kv_keyring_is_sealed(const struct kv_keyring *keyring);
+bool kv_keyring_is_sealed(const struct kv_keyring *link);
 
 /* Remember a vault key: it is opened now when connected, and first thing after each
- * later connect. `wrapped` is copied;
- * one that is known already is passed over. Returns 0 or KV_E_NOMEM. */
-int kv_keyring_add_vault_key(struct kv_keyring *keyring,
+ * later connect. `wrapped` is copied; one that is known already is passed over.
+ * Returns 0 or KV_E_NOMEM. */
+int kv_keyring_add_vault_key(struct kv_keyring *link,
                              const struct kv_role_vault_key *key) KV_MUST_CHECK;
 
 /* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
  * will come), KV_E_NOMEM, KV_E_TOO_BIG or, while closing, KV_E_UNAVAILABLE. */
-int kv_keyring_call(struct kv_keyring *keyring, uint16_t verb,
+int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
                     const struct kv_buf *payload, kv_keyring_cb cb,
                     void *arg) KV_MUST_CHECK;
 
 /* Answer a question: rc 0 with a payload, or a failure with its error. */
-void kv_keyring_answer(struct kv_keyring *keyring, uint32_t id, uint16_t verb, int rc,
+void kv_keyring_answer(struct kv_keyring *link, uint32_t id, uint16_t verb, int rc,
                        const struct kv_buf *payload, const struct kv_err *err);
 
 #endif

@@ -43,7 +43,7 @@
 #define FILES_RESERVED 64
 #define RETRY_MS 1000
 #define IDLE_POLL_MS 10
-#define TLS_CHECK_MS (6U * 3600 * 1000)
+#define TLS_CHECK_MS UINT64_C(21600000) /* 6 hours */
 
 struct app {
     struct kv_service_options options;

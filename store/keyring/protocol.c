@@ -320,17 +320,17 @@ const char *kv_kty_name(uint8_t kty)
 
 uint8_t kv_kty_by_name(const char *name)
 {
-    for (uint8_t i = KV_KTY_RSA; i <= KV_KTY_OKP; i++)
+    for (unsigned i = KV_KTY_RSA; i <= KV_KTY_OKP; i++)
         if (strcmp(name, kty_names[i]) == 0)
-            return i;
+            return (uint8_t)i;
     return 0;
 }
 
 uint8_t kv_curve_by_name(const char *name)
 {
-    for (uint8_t i = KV_CURVE_P256; i <= KV_CURVE_ED25519; i++)
+    for (unsigned i = KV_CURVE_P256; i <= KV_CURVE_ED25519; i++)
         if (strcmp(name, curve_names[i]) == 0)
-            return i;
+            return (uint8_t)i;
     return KV_CURVE_NONE;
 }
 

@@ -28,25 +28,25 @@
 
 #define KV_PROTOCOL_VERSION 1
 #define KV_FRAME_HEADER_LEN 16
-#define KV_FRAME_MAX 65536         /* whole frame on keys.sock */
-#define KV_FRAME_MAX_ROLE 4194304  /* whole frame between roles */
-#define KV_FRAME_REPLY 1           /* flag */
+#define KV_FRAME_MAX 65536        /* whole frame on keys.sock */
+#define KV_FRAME_MAX_ROLE 4194304 /* whole frame between roles */
+#define KV_FRAME_REPLY 1          /* flag */
 
-#define KV_SPKI_MAX 1024    /* DER SubjectPublicKeyInfo */
+#define KV_SPKI_MAX 1024        /* DER SubjectPublicKeyInfo */
 #define KV_SIGN_INPUT_MAX 32768 /* Ed25519 signs the message itself */
-#define KV_CHAIN_MAX 10     /* certificates of one chain, leaf included */
+#define KV_CHAIN_MAX 10         /* certificates of one chain, leaf included */
 #define KV_CERT_DER_MAX 16384
-#define KV_LIST_MAX 64      /* entries of one LIST reply */
+#define KV_LIST_MAX 64 /* entries of one LIST reply */
 
 enum kv_verb {
     KV_VERB_HELLO = 1,
-    KV_VERB_OPEN = 2,   /* URI to key; asks for a grant */
-    KV_VERB_INFO = 3,   /* URI to public part; needs no right to use the key */
-    KV_VERB_CERT = 4,   /* URI to certificate chain */
+    KV_VERB_OPEN = 2, /* URI to key; asks for a grant */
+    KV_VERB_INFO = 3, /* URI to public part; needs no right to use the key */
+    KV_VERB_CERT = 4, /* URI to certificate chain */
     KV_VERB_LIST = 5,
     KV_VERB_SIGN = 6,
     KV_VERB_DECRYPT = 7,
-    KV_VERB_DERIVE = 8, /* ECDH */
+    KV_VERB_DERIVE = 8,       /* ECDH */
     KV_VERB_ROLE_FIRST = 256, /* store/keyring/role.h */
 };
 
@@ -124,8 +124,8 @@ struct kv_msg_hello {
 
 struct kv_msg_hello_reply {
     uint16_t version;
-    uint8_t is_sealed;        /* 1: no slot has opened the root key yet */
-    uint8_t has_service;      /* 0: new grants cannot be given at present */
+    uint8_t is_sealed;   /* 1: no slot has opened the root key yet */
+    uint8_t has_service; /* 0: new grants cannot be given at present */
     uint8_t installation[KV_ID_LEN];
 };
 
@@ -184,9 +184,9 @@ struct kv_msg_sign {
  * padding: implicit rejection. Reply payload: the plaintext. */
 struct kv_msg_decrypt {
     uint8_t version[KV_ID_LEN];
-    uint8_t enc;     /* enum kv_enc */
-    uint8_t md;      /* OAEP hash */
-    uint8_t mgf1_md; /* OAEP MGF1 hash */
+    uint8_t enc;                     /* enum kv_enc */
+    uint8_t md;                      /* OAEP hash */
+    uint8_t mgf1_md;                 /* OAEP MGF1 hash */
     uint16_t tls_client_version;     /* TLS only, e.g. 0x0303 */
     uint16_t tls_negotiated_version; /* TLS only, 0 = do not accept it instead */
     struct kv_bytes label;           /* OAEP only, may be empty */

@@ -18,36 +18,36 @@
 #include "store/core/clock.h"
 #include "store/keyring/protocol.h"
 
-#define KV_BATCH_MAX 64           /* rows of one SEAL, UNSEAL or KEY_INFO */
-#define KV_BODY_MAX 262144        /* plaintext of one sealed row */
+#define KV_BATCH_MAX 64    /* rows of one SEAL, UNSEAL or KEY_INFO */
+#define KV_BODY_MAX 262144 /* plaintext of one sealed row */
 #define KV_ROW_MAX (KV_BODY_MAX + 64)
-#define KV_APP_MAX 65536          /* service's own bytes inside a key row */
+#define KV_APP_MAX 65536 /* service's own bytes inside a key row */
 #define KV_IMPORT_MAX 262144
 #define KV_PASSWORD_MAX 1024
 #define KV_LEASE_MS 600000
 
 enum kv_role_verb {
     /* service asks, keyring answers */
-    KV_ROLE_HELLO = 256,     /* kv_msg_hello, kv_msg_hello_reply */
+    KV_ROLE_HELLO = 256,          /* kv_msg_hello, kv_msg_hello_reply */
     KV_ROLE_VAULT_KEY_NEW = 257,  /* kv_role_vault_key (no wrapped) -> with wrapped */
     KV_ROLE_VAULT_KEY_OPEN = 258, /* kv_role_vault_key -> empty */
-    KV_ROLE_SEAL = 259,      /* kv_role_rows (bodies) -> kv_role_rows (sealed) */
-    KV_ROLE_UNSEAL = 260,    /* kv_role_rows (sealed) -> kv_role_rows (bodies) */
-    KV_ROLE_KEY_GENERATE = 261, /* kv_role_key_new -> kv_role_key_made */
-    KV_ROLE_KEY_IMPORT = 262,   /* kv_role_key_new -> kv_role_key_made */
-    KV_ROLE_KEY_UPDATE = 263,   /* kv_role_key_update -> kv_role_key_made */
-    KV_ROLE_KEY_INFO = 264,     /* kv_role_rows -> kv_role_infos */
-    KV_ROLE_KEY_SIGN = 265,     /* kv_role_use, kv_msg_sign -> signature */
-    KV_ROLE_KEY_VERIFY = 266,   /* kv_role_use, kv_msg_sign, bytes -> u8 1 or 0 */
-    KV_ROLE_KEY_ENCRYPT = 267,  /* kv_role_use, kv_msg_decrypt -> ciphertext */
-    KV_ROLE_KEY_DECRYPT = 268,  /* kv_role_use, kv_msg_decrypt -> plaintext */
-    KV_ROLE_KEY_SIGN_TBS = 269, /* kv_role_tbs -> DER of the whole signed object */
-    KV_ROLE_KEY_EXPORT = 270,   /* kv_role_export -> PFX or PEM bytes */
-    KV_ROLE_BEAT = 271,         /* kv_role_beat -> empty; each second and vault */
+    KV_ROLE_SEAL = 259,           /* kv_role_rows (bodies) -> kv_role_rows (sealed) */
+    KV_ROLE_UNSEAL = 260,         /* kv_role_rows (sealed) -> kv_role_rows (bodies) */
+    KV_ROLE_KEY_GENERATE = 261,   /* kv_role_key_new -> kv_role_key_made */
+    KV_ROLE_KEY_IMPORT = 262,     /* kv_role_key_new -> kv_role_key_made */
+    KV_ROLE_KEY_UPDATE = 263,     /* kv_role_key_update -> kv_role_key_made */
+    KV_ROLE_KEY_INFO = 264,       /* kv_role_rows -> kv_role_infos */
+    KV_ROLE_KEY_SIGN = 265,       /* kv_role_use, kv_msg_sign -> signature */
+    KV_ROLE_KEY_VERIFY = 266,     /* kv_role_use, kv_msg_sign, bytes -> u8 1 or 0 */
+    KV_ROLE_KEY_ENCRYPT = 267,    /* kv_role_use, kv_msg_decrypt -> ciphertext */
+    KV_ROLE_KEY_DECRYPT = 268,    /* kv_role_use, kv_msg_decrypt -> plaintext */
+    KV_ROLE_KEY_SIGN_TBS = 269,   /* kv_role_tbs -> DER of the whole signed object */
+    KV_ROLE_KEY_EXPORT = 270,     /* kv_role_export -> PFX or PEM bytes */
+    KV_ROLE_BEAT = 271,           /* kv_role_beat -> empty; each second and vault */
     /* keyring asks, service answers */
-    KV_ROLE_GRANT = 288,        /* kv_role_grant -> kv_role_granted */
-    KV_ROLE_CERT = 289,         /* kv_role_grant -> kv_msg_certs */
-    KV_ROLE_LIST = 290,         /* kv_role_list -> kv_msg_list_reply */
+    KV_ROLE_GRANT = 288, /* kv_role_grant -> kv_role_granted */
+    KV_ROLE_CERT = 289,  /* kv_role_grant -> kv_msg_certs */
+    KV_ROLE_LIST = 290,  /* kv_role_list -> kv_msg_list_reply */
 };
 
 enum kv_kind {
@@ -58,33 +58,33 @@ enum kv_kind {
     KV_KIND_OPERATION = 5,   /* pending certificate operation */
     KV_KIND_ISSUER = 6,
     KV_KIND_CONTACTS = 7,
-    KV_KIND_ASSIGNMENT = 8,  /* who may do what */
+    KV_KIND_ASSIGNMENT = 8, /* who may do what */
     KV_KIND_VAULT = 9,
-    KV_KIND_SYSTEM = 10,     /* the API's own TLS key, token hashes */
-    KV_KIND_VAULT_KEY = 11,  /* a wrapped vault key: not sealed by itself */
+    KV_KIND_SYSTEM = 10,    /* the API's own TLS key, token hashes */
+    KV_KIND_VAULT_KEY = 11, /* a wrapped vault key: not sealed by itself */
 };
 
 /* What a sealed row is; every field is authenticated. */
 struct kv_ident {
     uint8_t vault[KV_ID_LEN];
-    uint8_t kind;                /* enum kv_kind */
-    char name[KV_NAME_MAX + 1];  /* folded to lower case */
-    uint8_t version[KV_ID_LEN];  /* zeros where the kind has no versions */
-    uint32_t term;               /* of the vault key */
-    uint64_t row_version;        /* counts rewrites from 1 */
+    uint8_t kind;               /* enum kv_kind */
+    char name[KV_NAME_MAX + 1]; /* folded to lower case */
+    uint8_t version[KV_ID_LEN]; /* zeros where the kind has no versions */
+    uint32_t term;              /* of the vault key */
+    uint64_t row_version;       /* counts rewrites from 1 */
 };
 
 /* What may be told of a key. Times are Unix seconds or KV_TIME_NONE. */
 struct kv_key_attrs {
-    uint32_t ops;         /* key_ops */
+    uint32_t ops; /* key_ops */
     uint8_t is_enabled;
     uint8_t is_exportable;
-    uint8_t is_managed;   /* belongs to the certificate of the same name */
+    uint8_t is_managed; /* belongs to the certificate of the same name */
     int64_t nbf_s;
     int64_t exp_s;
     int64_t created_s;
     int64_t updated_s;
-    struct kv_bytes app;  /* service's own, opaque here: tags as JSON */
+    struct kv_bytes app; /* service's own, opaque here: tags as JSON */
 };
 
 struct kv_key_info {
@@ -120,13 +120,13 @@ struct kv_role_infos {
 };
 
 enum kv_import {
-    KV_IMPORT_NONE = 0,  /* GENERATE */
-    KV_IMPORT_DER = 1,   /* PKCS#8 (plain or encrypted), PKCS#1, SEC 1 */
-    KV_IMPORT_PEM = 2,   /* the same in PEM; certificates in it come back too */
-    KV_IMPORT_PFX = 3,   /* PKCS#12; certificates in it come back too */
-    KV_IMPORT_RSA = 4,   /* wire bytes n e d p q dp dq qi, big-endian */
-    KV_IMPORT_EC = 5,    /* wire bytes x y d, big-endian, curve from the request */
-    KV_IMPORT_OKP = 6,   /* wire bytes x d, 32 bytes each */
+    KV_IMPORT_NONE = 0, /* GENERATE */
+    KV_IMPORT_DER = 1,  /* PKCS#8 (plain or encrypted), PKCS#1, SEC 1 */
+    KV_IMPORT_PEM = 2,  /* the same in PEM; certificates in it come back too */
+    KV_IMPORT_PFX = 3,  /* PKCS#12; certificates in it come back too */
+    KV_IMPORT_RSA = 4,  /* wire bytes n e d p q dp dq qi, big-endian */
+    KV_IMPORT_EC = 5,   /* wire bytes x y d, big-endian, curve from the request */
+    KV_IMPORT_OKP = 6,  /* wire bytes x d, 32 bytes each */
 };
 
 struct kv_role_key_new {
@@ -143,7 +143,7 @@ struct kv_role_key_new {
 struct kv_role_key_made {
     struct kv_bytes row; /* sealed */
     struct kv_key_info info;
-    uint16_t n_certs;    /* KV_IMPORT_PEM and PFX: DER in the order of the file, */
+    uint16_t n_certs; /* KV_IMPORT_PEM and PFX: DER in the order of the file, */
     struct kv_bytes cert[KV_CHAIN_MAX]; /* the one that matches the key first */
 };
 
@@ -195,9 +195,9 @@ struct kv_role_beat {
 struct kv_role_grant {
     uint32_t uid;
     uint32_t gid;
-    uint32_t pid;               /* for the record only: may be reused */
-    uint8_t is_info;            /* public part only */
-    uint8_t has_version;        /* 1: by version id, 0: by uri */
+    uint32_t pid;        /* for the record only: may be reused */
+    uint8_t is_info;     /* public part only */
+    uint8_t has_version; /* 1: by version id, 0: by uri */
     uint8_t version[KV_ID_LEN];
     char uri[KV_URI_MAX + 1];
     uint32_t ops;
@@ -222,8 +222,8 @@ struct kv_role_list {
  * payload; KV_E_INVALID when anything is short, long, out of range or left over. */
 #define KV_ROLE_CODEC(name)                                                            \
     void kv_role_##name##_put(struct kv_buf *out, const struct kv_role_##name *msg);   \
-    int kv_role_##name##_get(struct kv_bytes payload,                                  \
-                             struct kv_role_##name *msg) KV_MUST_CHECK
+    int kv_role_##name##_get(struct kv_bytes payload, struct kv_role_##name *msg)      \
+        KV_MUST_CHECK
 KV_ROLE_CODEC(vault_key);
 KV_ROLE_CODEC(rows);
 KV_ROLE_CODEC(infos);

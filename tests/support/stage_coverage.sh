@@ -2,7 +2,7 @@
 # Line coverage of the unit tests, folder by folder, against the floor of 85 %.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-build=build-coverage
+build="build-coverage"
 [ -e $build/build.ninja ] || meson setup $build -Db_coverage=true -Dbuildtype=debug || exit 1
 meson compile -j 2 -C $build || exit 1
 find $build -name '*.gcda' -delete
