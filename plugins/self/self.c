@@ -26,41 +26,63 @@ struct order {
 };
 
 struct answer {
-    char *state;
-    char *effect;
+    struct kv_buf state;
+    struct kv_buf effect;
     struct keyvault_bytes effect_bytes;
 };
+
+static int append(const char *text, size_t len, void *buf)
+{
+    return kv_buf_append(buf, text, len);
+}
+
+/* json_dumps overlooks a failed allocation at a member's name and returns what is no
+ * JSON; a buffer remembers it. */
+static int dump(const json_t *json, struct kv_buf *out)
+{
+    kv_buf_init(out, KEYVAULT_STATE_MAX);
+    return json != NULL && json_dump_callback(json, append, out, JSON_COMPACT) == 0
+               ? kv_buf_status(out)
+               : KV_E_NOMEM;
+}
+
+static struct keyvault_bytes bytes_of(const struct kv_buf *buf)
+{
+    return (struct keyvault_bytes){(const char *)buf->data, buf->len};
+}
+
+static void answer_free(struct answer *a)
+{
+    kv_buf_free(&a->state);
+    kv_buf_free(&a->effect);
+    free(a);
+}
 
 /* Takes `state` and `effect`, which may be NULL: out of memory. */
 static int answer(struct keyvault_step_out *out, enum keyvault_effect_kind kind,
                   json_t *state, json_t *effect)
 {
     struct answer *a = calloc(1, sizeof(*a));
-    int rc = -1;
+    int rc = a != NULL ? 0 : KV_E_NOMEM;
 
-    if (a == NULL)
-        goto out;
-    a->state = json_dumps(state, JSON_COMPACT);
-    a->effect = json_dumps(effect, JSON_COMPACT);
-    if (a->state == NULL || a->effect == NULL)
-        goto out;
-    a->effect_bytes = (struct keyvault_bytes){a->effect, strlen(a->effect)};
-    *out = (struct keyvault_step_out){.state = {a->state, strlen(a->state)},
+    if (rc == 0)
+        rc = dump(state, &a->state);
+    if (rc == 0)
+        rc = dump(effect, &a->effect);
+    json_decref(state);
+    json_decref(effect);
+    if (rc != 0) {
+        if (a != NULL)
+            answer_free(a);
+        return rc;
+    }
+    a->effect_bytes = bytes_of(&a->effect);
+    *out = (struct keyvault_step_out){.state = bytes_of(&a->state),
                                       .effect_kind = kind,
                                       .n_effects = 1,
                                       .effects = &a->effect_bytes,
                                       .opaque = a};
-    a = NULL;
-    rc = 0;
-out:
-    if (a != NULL) {
-        free(a->state);
-        free(a->effect);
-        free(a);
-    }
-    json_decref(state);
-    json_decref(effect);
-    return rc;
+    return 0;
 }
 
 /* Takes `state`. */
@@ -72,7 +94,8 @@ static int failed(struct keyvault_step_out *out, const char *error_class, json_t
                             "message", err->message));
 }
 
-/* KV_E_NOMEM when memory ran out, KV_E_INVALID when the bytes are no JSON. */
+/* KV_E_INVALID when the bytes are no JSON. KV_E_NOMEM when memory ran out, as far as
+ * jansson tells: sometimes it calls what it had no memory for an invalid token. */
 static int parse(const struct keyvault_bytes *bytes, json_t **out)
 {
     json_error_t error = {.text = ""};
@@ -80,7 +103,6 @@ static int parse(const struct keyvault_bytes *bytes, json_t **out)
     *out = json_loadb(bytes->data, bytes->len, JSON_REJECT_DUPLICATES, &error);
     if (*out != NULL)
         return 0;
-    /* Where jansson fails without a word, an allocation has failed. */
     return error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory
                ? KV_E_NOMEM
                : KV_E_INVALID;
@@ -270,13 +292,9 @@ static int step(const struct keyvault_step_in *in, struct keyvault_step_out *out
 
 static void release(struct keyvault_step_out *out)
 {
-    struct answer *a = out->opaque;
-
-    if (a == NULL)
+    if (out->opaque == NULL)
         return;
-    free(a->state);
-    free(a->effect);
-    free(a);
+    answer_free(out->opaque);
     *out = (struct keyvault_step_out){0};
 }
 
