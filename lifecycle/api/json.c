@@ -51,6 +51,9 @@ int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *
     }
     bool is_json = value != NULL;
     json_decref(value);
+    if (!is_json &&
+        (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory))
+        return KV_E_NOMEM;
     if (is_json)
         return kv_err_set(err, KV_E_INVALID, "api.bad-body",
                           "the request body is not a JSON object");

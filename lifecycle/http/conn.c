@@ -451,6 +451,7 @@ void kv_http_conn_accept(struct kv_http_listener *listener)
     struct kv_http_conn *conn = conn_new(listener);
     if (conn == NULL) {
         listener->is_waiting = true;
+        kv_http_listen_retry(listener->server);
         return;
     }
     if (conn_start(conn, listener) != 0)

@@ -47,8 +47,8 @@ struct kv_http_server {
     struct kv_http_listener *listeners;
     struct kv_http_conn *conns;
     unsigned n_conns;
-    unsigned n_handles; /* open listeners and the drain timer */
-    uv_timer_t drain;
+    unsigned n_handles; /* open listeners and the timer */
+    uv_timer_t timer;   /* accepts again after a failure; while stopping: drains */
     bool is_stopping;
     bool has_warned;
     uint64_t warned_at_ms;
@@ -124,6 +124,9 @@ bool kv_http_server_may_warn(struct kv_http_server *server);
 /* listen.c: accept what waited, after a connection has ended. */
 void kv_http_listen_resume(struct kv_http_server *server);
 void kv_http_listener_close(struct kv_http_listener *listener);
+
+/* Accept what waits, a little later: there was no memory for it. */
+void kv_http_listen_retry(struct kv_http_server *server);
 
 /* conn.c */
 

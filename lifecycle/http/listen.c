@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define BACKLOG 511
+#define RETRY_MS 100
 
 static void on_listener_closed(uv_handle_t *handle)
 {
@@ -70,6 +71,17 @@ void kv_http_listen_resume(struct kv_http_server *server)
             kv_http_conn_accept(l);
         }
     }
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    kv_http_listen_resume(timer->data);
+}
+
+void kv_http_listen_retry(struct kv_http_server *server)
+{
+    if (!server->is_stopping)
+        (void)uv_timer_start(&server->timer, on_retry, RETRY_MS, 0);
 }
 
 static struct kv_http_listener *listener_new(struct kv_http_server *server)

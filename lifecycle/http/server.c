@@ -32,8 +32,8 @@ int kv_http_server_new(struct kv_http_server **out, uv_loop_t *loop,
     server->handler = *handler;
     server->limits = limits != NULL ? *limits : KV_HTTP_LIMITS_DEFAULT;
     server->log = log;
-    KV_ASSERT(uv_timer_init(loop, &server->drain) == 0);
-    server->drain.data = server;
+    KV_ASSERT(uv_timer_init(loop, &server->timer) == 0);
+    server->timer.data = server;
     server->n_handles = 1;
     *out = server;
     return 0;
@@ -68,9 +68,9 @@ void kv_http_server_check_stopped(struct kv_http_server *server)
 {
     if (!server->is_stopping || server->n_conns > 0)
         return;
-    if (!uv_is_closing((uv_handle_t *)&server->drain)) {
+    if (!uv_is_closing((uv_handle_t *)&server->timer)) {
         /* Nothing is left to drain: let the timer end it in the next iteration. */
-        (void)uv_timer_start(&server->drain, on_drain_over, 0, 0);
+        (void)uv_timer_start(&server->timer, on_drain_over, 0, 0);
         return;
     }
     if (server->n_handles > 0)
@@ -123,5 +123,5 @@ void kv_http_server_stop(struct kv_http_server *server, unsigned drain_ms,
     }
     if (server->n_conns == 0)
         drain_ms = 0;
-    (void)uv_timer_start(&server->drain, on_drain_over, drain_ms, 0);
+    (void)uv_timer_start(&server->timer, on_drain_over, drain_ms, 0);
 }

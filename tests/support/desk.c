@@ -22,6 +22,14 @@
 
 #define WAIT_MS 10000
 
+void (*desk_own)(bool is_own);
+
+static void own(bool is_own)
+{
+    if (desk_own != NULL)
+        desk_own(is_own);
+}
+
 /* --- the link ----------------------------------------------------------------------
  */
 
@@ -64,6 +72,7 @@ static void answer_one(struct desk *desk)
     link->first = call->next;
     if (link->first == NULL)
         link->last = &link->first;
+    own(true);
     kv_buf_init_secret(&reply, KV_FRAME_MAX_ROLE);
     int rc = serve(desk, call, &reply, &err);
     struct kv_bytes payload = {NULL, 0};
@@ -76,6 +85,7 @@ static void answer_one(struct desk *desk)
         kv_err_set(&err, rc, "keyring.failed", "failed");
     }
     kv_buf_free(&reply);
+    own(false);
     call->cb(call->arg, rc, payload, rc != 0 ? &err : NULL);
     free((void *)payload.data);
     kv_buf_free(&call->payload);
@@ -96,6 +106,7 @@ int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
 {
     if (kv_buf_status(payload) != 0)
         return kv_buf_status(payload);
+    own(true);
     struct waiting *call = calloc(1, sizeof(*call));
     cr_assert_not_null(call);
     call->verb = verb;
@@ -103,6 +114,7 @@ int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
     call->arg = arg;
     kv_buf_init_secret(&call->payload, KV_FRAME_MAX_ROLE);
     cr_assert_eq(kv_buf_append(&call->payload, payload->data, payload->len), 0);
+    own(false);
     *link->last = call;
     link->last = &call->next;
     link->desk->n_calls++;
@@ -301,7 +313,9 @@ void desk_send(struct desk *desk, int client, const char *method, const char *pa
 {
     size_t body_len = body != NULL ? strlen(body) : 0;
     size_t size = body_len + strlen(path) + 512;
+    own(true);
     char *text = malloc(size);
+    own(false);
     cr_assert_not_null(text);
     (void)snprintf(text, size,
                    "%s %s%sapi-version=7.5 HTTP/1.1\r\n"
@@ -333,33 +347,55 @@ static bool is_whole(const struct kv_buf *in, size_t *head_len, size_t *body_len
     return in->len >= *head_len + *body_len;
 }
 
+/* Take what has come; false at the end of the stream. */
+static bool take(int client, struct kv_buf *in, bool *is_empty)
+{
+    char chunk[65536];
+    ssize_t n = recv(client, chunk, sizeof(chunk), MSG_DONTWAIT);
+    *is_empty = n < 0;
+    if (n > 0)
+        cr_assert_eq(kv_buf_append(in, chunk, (size_t)n), 0);
+    return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+static void read_reply(const struct kv_buf *in, size_t head_len, size_t body_len,
+                       struct desk_reply *reply)
+{
+    cr_assert_eq(in->len, head_len + body_len, "more than one reply");
+    cr_assert_lt(head_len, sizeof(reply->head));
+    memcpy(reply->head, in->data, head_len);
+    reply->status = atoi(reply->head + strlen("HTTP/1.1 "));
+    if (body_len == 0)
+        return;
+    reply->json = json_loadb((const char *)in->data + head_len, body_len, 0, NULL);
+    cr_assert_not_null(reply->json, "%s", reply->head);
+}
+
 int desk_read(struct desk *desk, int client, struct desk_reply *reply)
 {
     struct kv_buf in;
     size_t head_len = 0;
     size_t body_len = 0;
+    bool is_open = true;
     kv_buf_init(&in, 16U << 20);
     memset(reply, 0, sizeof(*reply));
-    for (int i = 0; !is_whole(&in, &head_len, &body_len); i++) {
-        char chunk[65536];
+    own(true);
+    for (int i = 0; is_open && !is_whole(&in, &head_len, &body_len); i++) {
+        bool is_empty = false;
         cr_assert_lt(i, WAIT_MS, "no reply comes");
+        own(false);
         (void)uv_run(&desk->loop, UV_RUN_NOWAIT);
-        ssize_t n = recv(client, chunk, sizeof(chunk), MSG_DONTWAIT);
-        cr_assert_neq(n, 0, "the connection was closed without a reply");
-        if (n > 0)
-            cr_assert_eq(kv_buf_append(&in, chunk, (size_t)n), 0);
-        else if (desk->link->first == NULL)
+        own(true);
+        is_open = take(client, &in, &is_empty);
+        if (is_empty && desk->link->first == NULL)
             (void)poll(NULL, 0, 1);
     }
-    cr_assert_eq(in.len, head_len + body_len, "more than one reply");
-    cr_assert_lt(head_len, sizeof(reply->head));
-    memcpy(reply->head, in.data, head_len);
-    reply->status = atoi(reply->head + strlen("HTTP/1.1 "));
-    if (body_len > 0) {
-        reply->json = json_loadb((const char *)in.data + head_len, body_len, 0, NULL);
-        cr_assert_not_null(reply->json, "%s", reply->head);
-    }
+    if (is_open)
+        read_reply(&in, head_len, body_len, reply);
+    else
+        cr_assert_eq(in.len, 0, "half a reply");
     kv_buf_free(&in);
+    own(false);
     return reply->status;
 }
 

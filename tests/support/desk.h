@@ -16,6 +16,9 @@
 
 #define DESK_CLIENTS_MAX 32
 
+/* Called around what the desk does for itself (fault_pause), when set. */
+extern void (*desk_own)(bool is_own);
+
 struct kv_keyring; /* the link: desk.c */
 struct kv_room;    /* tests/support/room.h */
 
@@ -66,12 +69,13 @@ int desk_connect(struct desk *desk);
 void desk_send(struct desk *desk, int client, const char *method, const char *path,
                const char *body);
 void desk_send_raw(struct desk *desk, int client, const char *text);
-/* Run the loop until a whole reply is there; its status. */
+/* Run the loop until a whole reply is there; its status, 0: closed instead. */
 int desk_read(struct desk *desk, int client, struct desk_reply *reply);
 void desk_hang_up(struct desk *desk, int client);
 void desk_reply_free(struct desk_reply *reply);
 
-/* One request on a connection of its own; the status. `json` may be NULL. */
+/* One request on a connection of its own; the status, 0 when the connection was closed
+ * instead of a reply. `json` may be NULL. */
 int desk_call(struct desk *desk, const char *method, const char *path, const char *body,
               json_t **json);
 

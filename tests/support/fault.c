@@ -20,10 +20,11 @@ char *__wrap_strdup(const char *text);        /* NOLINT: the linker's name */
 
 static long left;
 static bool is_hit;
+static bool is_paused;
 
 static bool must_fail(void)
 {
-    if (left == 0 || --left > 0)
+    if (is_paused || left == 0 || --left > 0)
         return false;
     is_hit = true;
     errno = ENOMEM;
@@ -34,6 +35,11 @@ void fault_arm(long n)
 {
     left = n;
     is_hit = false;
+}
+
+void fault_pause(bool is_paused_now)
+{
+    is_paused = is_paused_now;
 }
 
 bool fault_was_hit(void)

@@ -19,6 +19,9 @@ bool fault_use_libcrypto(bool on);
 /* Arm: the n-th allocation from now fails, once. 0 disarms. */
 void fault_arm(long n);
 
+/* Between these two calls allocations count for nothing: they are the test's own. */
+void fault_pause(bool is_paused);
+
 /* Whether the armed allocation was reached, and failed. */
 bool fault_was_hit(void);
 
