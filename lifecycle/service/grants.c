@@ -243,11 +243,14 @@ static void start_grant(struct question *question)
  */
 
 int kv_grants_read_chain(const json_t *doc, struct kv_buf *out,
-                         struct kv_msg_certs *msg)
+                         struct kv_msg_certs *msg, struct kv_err *err)
 {
     const json_t *chain = json_object_get(doc, "chain");
     size_t ends[KV_CHAIN_MAX];
     size_t n = json_array_size(chain);
+    if (json_is_array(chain) && n == 0)
+        return kv_err_set(err, KV_E_STATE, "cert.pending",
+                          "the certificate has not been issued yet");
     if (n == 0 || n > KV_CHAIN_MAX)
         return KV_E_INTEGRITY;
     for (size_t i = 0; i < n; i++) {
@@ -270,6 +273,7 @@ static void reply_certs(struct kv_task *task)
     const struct kv_row_key *key = &task->object.row.key;
     struct kv_msg_certs *msg = calloc(1, sizeof(*msg));
     struct kv_uri uri = {.collection = KV_URI_CERTIFICATES, .has_version = true};
+    struct kv_err err = KV_ERR_INIT;
     struct kv_buf der;
     struct kv_buf payload;
     kv_buf_init(&der, (size_t)KV_CHAIN_MAX * KV_CERT_DER_MAX);
@@ -282,14 +286,14 @@ static void reply_certs(struct kv_task *task)
     kv_str_cut(uri.vault, sizeof(uri.vault), task->vault->name,
                strlen(task->vault->name));
     KV_TRY(kv_uri_format(&uri, msg->uri, sizeof(msg->uri)));
-    KV_TRY(kv_grants_read_chain(task->object.doc, &der, msg));
+    KV_TRY(kv_grants_read_chain(task->object.doc, &der, msg, &err));
     kv_msg_certs_put(&payload, msg);
     rc = kv_buf_status(&payload);
 out:
     free(msg);
     kv_buf_free(&der);
     if (rc != 0)
-        kv_task_fail(task, rc, NULL);
+        kv_task_fail(task, rc, &err);
     else
         answer(question, 0, &payload, NULL);
     kv_buf_free(&payload);

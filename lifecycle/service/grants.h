@@ -12,8 +12,9 @@
 void kv_grants_question(void *arg, uint32_t id, uint16_t verb, struct kv_bytes payload);
 
 /* DER certificates of a certificate's document: its member "chain" is an array of
- * standard base64, leaf first. `msg` borrows from `out`. KV_E_INTEGRITY otherwise. */
+ * standard base64, leaf first. `msg` borrows from `out`. KV_E_STATE (cert.pending) when
+ * the array is empty, KV_E_INTEGRITY for anything else. */
 int kv_grants_read_chain(const json_t *doc, struct kv_buf *out,
-                         struct kv_msg_certs *msg) KV_MUST_CHECK;
+                         struct kv_msg_certs *msg, struct kv_err *err) KV_MUST_CHECK;
 
 #endif

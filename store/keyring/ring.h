@@ -72,7 +72,8 @@ int kv_ring_load(struct kv_ring *ring, const struct kv_ident *ident,
 void kv_live_release(struct kv_live *live);
 
 /* Record what the service answered: the key becomes live, the grant valid. A row
- * older than the live one is KV_E_CONFLICT (grant.old-row). */
+ * older than the live one is KV_E_CONFLICT (grant.old-row), one of row version 0
+ * KV_E_STATE (key.pending). */
 int kv_ring_grant(struct kv_ring *ring, uid_t uid,
                   const struct kv_role_granted *granted, struct kv_live *out,
                   struct kv_err *err) KV_MUST_CHECK;

@@ -7,7 +7,9 @@
  * Beats come each second while the service lives, so a grant lives on without being
  * written to; when they stop, it ends one lease after the last. A beat with another
  * epoch that came after the grant ends it at once; so does one that came before and
- * names a newer epoch (the answer was made before the change and overtaken by it).
+ * names a newer epoch (the answer was made before the change and overtaken by it). An
+ * older state of the key than the one that was granted does not do: after the live key
+ * gave way in its table, an old row may have come in by another door.
  */
 #include <string.h>
 
@@ -64,6 +66,11 @@ static int check_answer(struct kv_ring *ring, const struct kv_role_granted *gran
                         struct kv_err *err)
 {
     int rc = 0;
+    if (granted->ident.row_version == 0)
+        return kv_err_set(
+            err, KV_E_STATE, "key.pending",
+            "the key '%s' belongs to an order that has not been completed",
+            granted->ident.name);
     kv_ring_lock(ring);
     const uint32_t at = kv_table_find(ring->live, granted->ident.version);
     if (at != KV_TABLE_NONE &&
@@ -91,6 +98,7 @@ int kv_ring_grant(struct kv_ring *ring, uid_t uid,
     struct kv_ring_grant *row = &ring->grant_rows[at];
     *row = (struct kv_ring_grant){.ops = granted->ops,
                                   .lease_ms = lease,
+                                  .row_version = granted->ident.row_version,
                                   .epoch = granted->epoch,
                                   .granted_ms = kv_monotonic_ms(ring->clock),
                                   .order = ++ring->order};
@@ -128,6 +136,8 @@ int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN
     const uint32_t at = kv_table_find(ring->grants, key);
     const uint32_t live_at = kv_table_find(ring->live, version);
     if (at != KV_TABLE_NONE && live_at != KV_TABLE_NONE &&
+        ring->live_rows[live_at].live.ident.row_version >=
+            ring->grant_rows[at].row_version &&
         grant_is_valid(ring, &ring->grant_rows[at])) {
         granted = ring->grant_rows[at].ops;
         live = ring->live_rows[live_at].live;

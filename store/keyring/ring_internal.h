@@ -19,6 +19,7 @@ struct kv_ring_grant {
     uint8_t vault[KV_ID_LEN];
     uint32_t ops;
     uint32_t lease_ms;
+    uint64_t row_version; /* of the key, at least */
     uint64_t epoch;
     int64_t granted_ms;
     uint64_t order; /* of grants and beats, to tell which came first */

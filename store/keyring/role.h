@@ -8,6 +8,12 @@
  * exportable) whatever a request says, UNSEAL refuses the kind KEY, SEAL cannot
  * make a key body, and UPDATE never turns exportable from false into true.
  *
+ * A key of row version 0 is one that no stored row has yet: an order for a certificate
+ * makes it (GENERATE, IMPORT), keeps the sealed bytes, signs its request (SIGN_TBS),
+ * and when the certificate is there turns it into row version 1 (UPDATE). Until then it
+ * can be described (INFO) and nothing else: uses, exports and grants are refused with
+ * key.pending.
+ *
  * A sealed row is   ver u8 = 1 | alg u8 = 1 | term u32 | nonce 12 | ct | tag 16
  * (AES-256-GCM), its AAD is the row's identity below behind a format label and the
  * installation id (store/keyring/seal.h).
@@ -71,7 +77,7 @@ struct kv_ident {
     char name[KV_NAME_MAX + 1]; /* folded to lower case */
     uint8_t version[KV_ID_LEN]; /* zeros where the kind has no versions */
     uint32_t term;              /* of the vault key */
-    uint64_t row_version;       /* counts rewrites from 1 */
+    uint64_t row_version;       /* counts rewrites from 1; 0: of no stored row yet */
 };
 
 /* What may be told of a key. Times are Unix seconds or KV_TIME_NONE. */
@@ -165,8 +171,10 @@ struct kv_role_use {
 
 /* Sign a CertificationRequestInfo or a self-issued TBSCertificate: the keyring
  * parses it and signs only when its subject public key is the row's own. The
- * signature algorithm inside must fit the key. Needs no key_ops bit: proof of
- * possession is not a use of the key. */
+ * signature algorithm inside must fit the key. Needs no key_ops bit and no validity:
+ * proof of possession is not a use of the key, and a certificate is renewed after its
+ * key's dates as well as before. A stored key that is disabled signs no request either
+ * (key.disabled); for one of row version 0 the attribute speaks of its later life. */
 enum kv_tbs { KV_TBS_CSR = 1, KV_TBS_SELF_SIGNED = 2 };
 struct kv_role_tbs {
     struct kv_ident ident;

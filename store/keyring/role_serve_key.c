@@ -25,6 +25,23 @@ static int need_kind_key(const struct kv_ident *ident, struct kv_err *err)
                       ident->name);
 }
 
+/* A key that is used or leaves must be one that somebody stored. */
+static int need_stored(const struct kv_ident *ident, struct kv_err *err)
+{
+    if (ident->row_version > 0)
+        return 0;
+    return kv_err_set(err, KV_E_STATE, "key.pending",
+                      "the key '%s' belongs to an order that has not been completed",
+                      ident->name);
+}
+
+static int need_enabled(const struct kv_live *live, struct kv_err *err)
+{
+    if (live->attrs.is_enabled)
+        return 0;
+    return kv_err_set(err, KV_E_STATE, "key.disabled", "the key is disabled");
+}
+
 static void made_fill(struct kv_role_key_made *made, const struct kv_buf *row,
                       const struct kv_key_info *info)
 {
@@ -205,11 +222,13 @@ static uint32_t ops_of_verb(uint16_t verb)
 static int begin_use(struct kv_ring *ring, const struct kv_role_use *use, uint16_t verb,
                      struct kv_live *live, struct kv_err *err)
 {
+    int rc = 0;
     if ((use->op & ops_of_verb(verb)) == 0)
         return bad_frame(err);
-    int rc = kv_ring_load(ring, &use->ident, use->row, live, err);
-    if (rc == 0)
-        rc = kv_rules_check(&live->attrs, ALL_OPS, use->op, kv_ring_now_s(ring), err);
+    KV_TRY(kv_ring_load(ring, &use->ident, use->row, live, err));
+    KV_TRY(need_stored(&use->ident, err));
+    rc = kv_rules_check(&live->attrs, ALL_OPS, use->op, kv_ring_now_s(ring), err);
+out:
     return rc;
 }
 
@@ -270,13 +289,16 @@ out:
 static int serve_tbs(struct kv_ring *ring, const struct kv_frame *frame,
                      struct kv_buf *out, struct kv_err *err)
 {
+    int rc = 0;
     struct kv_role_tbs msg;
     struct kv_live live = {.key = NULL};
     if (kv_role_tbs_get(frame->payload, &msg) != 0)
         return bad_frame(err);
-    int rc = kv_ring_load(ring, &msg.ident, msg.row, &live, err);
-    if (rc == 0)
-        rc = kv_key_sign_tbs(live.key, &msg, out, err);
+    KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
+    if (msg.ident.row_version > 0)
+        KV_TRY(need_enabled(&live, err));
+    rc = kv_key_sign_tbs(live.key, &msg, out, err);
+out:
     kv_live_release(&live);
     return rc;
 }
@@ -290,10 +312,8 @@ static int serve_export(struct kv_ring *ring, const struct kv_frame *frame,
     if (kv_role_export_get(frame->payload, &msg) != 0)
         return bad_frame(err);
     KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
-    if (!live.attrs.is_enabled) {
-        rc = kv_err_set(err, KV_E_STATE, "key.disabled", "the key is disabled");
-        goto out;
-    }
+    KV_TRY(need_stored(&msg.ident, err));
+    KV_TRY(need_enabled(&live, err));
     if (!live.attrs.is_exportable) {
         rc = kv_err_set(err, KV_E_DENIED, "key.not-exportable",
                         "the key '%s' was made not exportable", msg.ident.name);

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "store/keyring/ring_internal.h"
 #include "tests/support/room.h"
 
 TestSuite(ring, .timeout = 20);
@@ -162,6 +163,50 @@ Test(ring, older_row_than_the_live_one_is_refused, .init = setup, .fini = teardo
     cr_assert_eq(kv_ring_grant(room.ring, UID, &granted, &live, &err), KV_E_CONFLICT);
     cr_assert_str_eq(err.id, "grant.old-row");
     kv_buf_free(&newer);
+}
+
+/* The live key gives way in its table; then an older state comes in by another door. */
+Test(ring, grant_is_not_honoured_by_an_older_state, .init = setup, .fini = teardown)
+{
+    struct kv_live live = {.key = NULL};
+    struct kv_buf newer;
+    kv_buf_init(&newer, KV_ROW_MAX);
+    struct kv_role_granted next = granted;
+    next.ident.row_version = 2;
+    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN);
+    kv_room_key(&room, &next.ident, &attrs, &newer);
+    next.row = (struct kv_bytes){newer.data, newer.len};
+    cr_assert_eq(kv_ring_grant(room.ring, UID, &next, &live, NULL), 0);
+    kv_live_release(&live);
+    cr_assert_eq(use_by(UID, KV_NEED_SIGN), 0);
+    const uint32_t at = kv_table_find(room.ring->live, next.ident.version);
+    kv_live_release(&room.ring->live_rows[at].live);
+    kv_table_remove(room.ring->live, at);
+    cr_assert_eq(kv_ring_load(room.ring, &granted.ident, granted.row, &live, NULL), 0);
+    kv_live_release(&live);
+    cr_assert_eq(use_by(UID, KV_NEED_SIGN), KV_RING_ASK);
+    cr_assert_eq(kv_ring_load(room.ring, &next.ident, next.row, &live, NULL), 0);
+    kv_live_release(&live);
+    cr_assert_eq(use_by(UID, KV_NEED_SIGN), 0);
+    kv_buf_free(&newer);
+}
+
+Test(ring, key_that_nobody_stored_gets_no_grant, .init = setup, .fini = teardown)
+{
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_live live = {.key = NULL};
+    struct kv_buf pending;
+    kv_buf_init(&pending, KV_ROW_MAX);
+    struct kv_role_granted early = granted;
+    early.ident.row_version = 0;
+    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN);
+    kv_room_key(&room, &early.ident, &attrs, &pending);
+    early.row = (struct kv_bytes){pending.data, pending.len};
+    cr_assert_eq(kv_ring_grant(room.ring, UID, &early, &live, &err), KV_E_STATE);
+    cr_assert_str_eq(err.id, "key.pending");
+    cr_assert_null(live.key);
+    cr_assert_eq(use_by(UID, KV_NEED_SIGN), KV_RING_ASK);
+    kv_buf_free(&pending);
 }
 
 Test(ring, vault_keys_are_opened_once_and_never_replaced, .init = setup,

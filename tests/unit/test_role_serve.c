@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <openssl/x509.h>
 #include <string.h>
 
 #include "store/keyring/role_serve.h"
@@ -253,6 +254,163 @@ Test(role_serve, export_needs_exportable, .init = setup, .fini = teardown)
     kv_buf_reset(&row);
     kv_room_key(&room, &ident, &attrs, &row);
     cr_assert_eq(export_as(KV_EXPORT_PEM), KV_E_STATE);
+}
+
+/* CertificationRequestInfo of the key in `row`, whose SPKI INFO tells. */
+static void put_request(struct kv_buf *der)
+{
+    static struct kv_role_rows rows;
+    static struct kv_role_infos infos;
+    unsigned char *body = NULL;
+    rows = (struct kv_role_rows){.n = 1,
+                                 .row = {{.ident = ident, .body = bytes_of(&row)}}};
+    kv_buf_reset(&in);
+    kv_role_rows_put(&in, &rows);
+    cr_assert_eq(serve(KV_ROLE_KEY_INFO), 0);
+    cr_assert_eq(kv_role_infos_get(bytes_of(&out), &infos), 0);
+    cr_assert_eq(infos.row[0].status, 0);
+    const unsigned char *at = infos.row[0].info.spki.data;
+    EVP_PKEY *pkey = d2i_PUBKEY(NULL, &at, (long)infos.row[0].info.spki.len);
+    X509_REQ *request = X509_REQ_new();
+    cr_assert_eq(X509_REQ_set_pubkey(request, pkey), 1);
+    const int len = i2d_re_X509_REQ_tbs(request, &body);
+    cr_assert_gt(len, 0);
+    cr_assert_eq(kv_buf_append(der, body, (size_t)len), 0);
+    OPENSSL_free(body);
+    X509_REQ_free(request);
+    EVP_PKEY_free(pkey);
+}
+
+static int sign_request(void)
+{
+    struct kv_buf der;
+    kv_buf_init(&der, 4096);
+    put_request(&der);
+    const struct kv_role_tbs msg = {.ident = ident,
+                                    .row = bytes_of(&row),
+                                    .tbs = KV_TBS_CSR,
+                                    .md = KV_MD_SHA256,
+                                    .der = bytes_of(&der)};
+    kv_buf_reset(&in);
+    kv_role_tbs_put(&in, &msg);
+    kv_buf_free(&der);
+    return serve(KV_ROLE_KEY_SIGN_TBS);
+}
+
+static bool request_verifies(void)
+{
+    const unsigned char *at = out.data;
+    X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)out.len);
+    const bool ok =
+        request != NULL && X509_REQ_verify(request, X509_REQ_get0_pubkey(request)) == 1;
+    X509_REQ_free(request);
+    return ok;
+}
+
+/* The life of an order: made for no row, signs its request, becomes row version 1. */
+Test(role_serve, key_of_an_order_signs_its_request_and_becomes_a_row, .init = setup,
+     .fini = teardown)
+{
+    attrs.ops = KV_OP_SIGN | KV_OP_VERIFY;
+    attrs.is_exportable = 1;
+    attrs.is_enabled = 0; /* of its later life */
+    attrs.exp_s = 1;
+    ident = kv_room_ident("order", 9);
+    ident.row_version = 0;
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    cr_assert_eq(sign_request(), 0, "%s", err.message);
+    cr_assert(request_verifies());
+    cr_assert_eq(use(KV_ROLE_KEY_SIGN, KV_OP_SIGN), KV_E_STATE);
+    cr_assert_str_eq(err.id, "key.pending");
+    cr_assert_eq(use(KV_ROLE_KEY_VERIFY, KV_OP_VERIFY), KV_E_INVALID, "no signature");
+    cr_assert_eq(export_as(KV_EXPORT_PEM), KV_E_STATE);
+    cr_assert_str_eq(err.id, "key.pending");
+    cr_assert_eq(out.len, 0);
+
+    struct kv_role_key_made made;
+    struct kv_ident to = ident;
+    attrs.is_enabled = 1;
+    attrs.exp_s = KV_TIME_NONE;
+    cr_assert_eq(update(&to, &attrs), KV_E_CONFLICT, "0 does not become 0");
+    to.row_version = 1;
+    cr_assert_eq(update(&to, &attrs), 0);
+    cr_assert_eq(kv_role_key_made_get(bytes_of(&out), &made), 0);
+    kv_buf_reset(&row);
+    cr_assert_eq(kv_buf_append(&row, made.row.data, made.row.len), 0);
+    ident = to;
+    cr_assert_eq(use(KV_ROLE_KEY_SIGN, KV_OP_SIGN), 0);
+    cr_assert_eq(export_as(KV_EXPORT_PEM), 0);
+}
+
+Test(role_serve, imported_key_may_wait_for_its_row, .init = setup, .fini = teardown)
+{
+    struct kv_role_key_made made;
+    struct kv_buf pem;
+    kv_buf_init_secret(&pem, 4096);
+    attrs.is_exportable = 1;
+    ident = kv_room_ident("open", 4);
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    cr_assert_eq(export_as(KV_EXPORT_PEM), 0);
+    cr_assert_eq(kv_buf_append(&pem, out.data, out.len), 0);
+    ident = kv_room_ident("again", 5);
+    ident.row_version = 0;
+    const struct kv_role_key_new msg = {.ident = ident,
+                                        .attrs = attrs,
+                                        .import = KV_IMPORT_PEM,
+                                        .material = bytes_of(&pem)};
+    kv_buf_reset(&in);
+    kv_role_key_new_put(&in, &msg);
+    cr_assert_eq(serve(KV_ROLE_KEY_IMPORT), 0);
+    cr_assert_eq(kv_role_key_made_get(bytes_of(&out), &made), 0);
+    kv_buf_reset(&row);
+    cr_assert_eq(kv_buf_append(&row, made.row.data, made.row.len), 0);
+    cr_assert_eq(sign_request(), 0);
+    cr_assert(request_verifies());
+    struct kv_ident to = ident;
+    to.row_version = 1;
+    cr_assert_eq(update(&to, &attrs), 0);
+    kv_buf_free(&pem);
+}
+
+Test(role_serve, stored_key_signs_requests_unless_it_is_disabled, .init = setup,
+     .fini = teardown)
+{
+    attrs.ops = 0; /* proof of possession needs none */
+    attrs.exp_s = 1;
+    ident = kv_room_ident("late", 3);
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    cr_assert_eq(sign_request(), 0);
+    cr_assert(request_verifies());
+    attrs.is_enabled = 0;
+    ident = kv_room_ident("off", 4);
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    cr_assert_eq(sign_request(), KV_E_STATE);
+    cr_assert_str_eq(err.id, "key.disabled");
+    cr_assert_eq(out.len, 0);
+}
+
+Test(role_serve, request_of_another_key_is_not_signed, .init = setup, .fini = teardown)
+{
+    struct kv_buf der;
+    kv_buf_init(&der, 4096);
+    put_request(&der);
+    ident = kv_room_ident("other", 4);
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    const struct kv_role_tbs msg = {.ident = ident,
+                                    .row = bytes_of(&row),
+                                    .tbs = KV_TBS_CSR,
+                                    .md = KV_MD_SHA256,
+                                    .der = bytes_of(&der)};
+    kv_buf_reset(&in);
+    kv_role_tbs_put(&in, &msg);
+    cr_assert_eq(serve(KV_ROLE_KEY_SIGN_TBS), KV_E_DENIED);
+    cr_assert_str_eq(err.id, "key.tbs-wrong-key");
+    kv_buf_free(&der);
 }
 
 Test(role_serve, key_verbs_touch_no_other_kind, .init = setup, .fini = teardown)
