@@ -9,7 +9,6 @@
  * and the leaf may have no name that the policy has in neither place. `Self` copies
  * the request and must keep the subject as it is.
  */
-#include <ctype.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -109,22 +108,16 @@ static bool is_name(const GENERAL_NAME *name, int type, const char *text)
  * is no number: an address is no DNS name. */
 static bool is_dns_name(const char *text)
 {
-    size_t label = 0;
-    bool has_letter = false;
+    static const char digits[] = "0123456789";
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.";
+    const char *name = kv_str_has_prefix(text, "*.") ? text + 2 : text;
+    const char *dot = strrchr(name, '.');
+    const char *last = dot != NULL ? dot + 1 : name;
 
-    if (strlen(text) > DNS_MAX)
-        return false;
-    for (const char *at = kv_str_has_prefix(text, "*.") ? text + 2 : text; *at != '\0';
-         at++) {
-        unsigned char c = (unsigned char)*at;
-        if (c == '.' && label == 0)
-            return false;
-        if (c != '.' && c != '-' && c != '_' && !isalnum(c))
-            return false;
-        label = c == '.' ? 0 : label + 1;
-        has_letter = c == '.' ? false : has_letter || !isdigit(c);
-    }
-    return label > 0 && has_letter;
+    return strlen(text) <= DNS_MAX && name[strspn(name, allowed)] == '\0' &&
+           name[0] != '.' && strstr(name, "..") == NULL &&
+           last[strspn(last, digits)] != '\0';
 }
 
 /* The common names of a subject as UTF-8. KV_E_INVALID when there are more than

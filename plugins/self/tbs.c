@@ -48,11 +48,10 @@ int kv_self_life(int64_t now_s, int64_t months, int64_t hours, struct kv_self_li
 {
     struct kv_self_life life = {0};
     int rc = 0;
+    bool is_given = hours != 0 ? hours >= 1 && hours <= KV_SELF_HOURS_MAX
+                               : months >= 1 && months <= KV_SELF_MONTHS_MAX;
 
-    if (now_s < 0 || now_s > KV_SELF_MAX_S)
-        rc = KV_E_INVALID;
-    else if (hours != 0 ? hours < 1 || hours > KV_SELF_HOURS_MAX
-                        : months < 1 || months > KV_SELF_MONTHS_MAX)
+    if (now_s < 0 || now_s > KV_SELF_MAX_S || !is_given)
         rc = KV_E_INVALID;
     else if (hours != 0)
         life.not_after_s = now_s + hours * 3600;

@@ -280,13 +280,14 @@ static X509 *with(const char *subject, const struct csr_extension *extensions)
 
 Test(self_tbs, other_extensions_are_left_out)
 {
-    X509 *cert = with("a", (const struct csr_extension[]){
-                               {NID_name_constraints, "permitted;DNS:example"},
-                               {NID_certificate_policies, "DER:30:06:30:04:06:02:2A:03"},
-                               {NID_subject_key_identifier, "00:11:22"},
-                               {NID_tlsfeature, "status_request"},
-                               {NID_key_usage, "digitalSignature"},
-                               {0, NULL}});
+    X509 *cert =
+        with("a", (const struct csr_extension[]){
+                      {NID_name_constraints, "permitted;DNS:example"},
+                      {NID_certificate_policies, "DER:30:06:30:04:06:02:2A:03"},
+                      {NID_subject_key_identifier, "00:11:22"},
+                      {NID_tlsfeature, "status_request"},
+                      {NID_key_usage, "digitalSignature"},
+                      {0, NULL}});
     cr_expect_eq(X509_get_ext_count(cert), 2);
     cr_expect(is_critical(cert, NID_key_usage), "always");
     cr_expect_eq(ASN1_STRING_length(X509_get0_subject_key_id(cert)), 20);
