@@ -59,11 +59,34 @@ out:
     return rc;
 }
 
+/* A file of PEM becomes a secret of PEM, unless the caller says otherwise. NULL: no
+ * memory; the caller owns the copy. */
+static json_t *with_content_type(const struct kv_order *order)
+{
+    const json_t *given = order->request.policy;
+    json_t *policy = given != NULL ? json_deep_copy(given) : json_object();
+    if (order->request.format != KV_IMPORT_PEM || !json_is_object(policy))
+        return policy;
+    json_t *secret = json_object_get(policy, "secret_props");
+    if (secret == NULL || json_is_null(secret)) {
+        secret = json_object();
+        (void)json_object_set_new(policy, "secret_props", secret);
+    }
+    const json_t *type = json_object_get(secret, "contentType");
+    if (json_is_object(secret) && (type == NULL || json_is_null(type)))
+        (void)json_object_set_new(secret, "contentType",
+                                  json_string("application/x-pem-file"));
+    return policy;
+}
+
 static int check_policy(struct kv_order *order, const struct kv_key_info *info,
                         struct kv_err *err)
 {
-    int rc = kv_policy_of_cert(order->chain.der[0], order->request.policy,
-                               &order->policy, err);
+    json_t *given = with_content_type(order);
+    if (given == NULL)
+        return KV_E_NOMEM;
+    int rc = kv_policy_of_cert(order->chain.der[0], given, &order->policy, err);
+    json_decref(given);
     if (rc != 0)
         return rc;
     if (order->policy.kty != info->kty || order->policy.curve != info->curve ||
