@@ -49,8 +49,10 @@ static inline struct kv_order *kv_order_of(struct kv_task *task)
     return (struct kv_order *)task;
 }
 
-void kv_order_init(struct kv_order *order, struct kv_service *service,
-                   struct kv_vault *vault, const char *name, kv_task_fail_fn on_fail);
+/* KV_E_TOO_BIG: no name is that long. kv_order_fini in every case. */
+int kv_order_init(struct kv_order *order, struct kv_service *service,
+                  struct kv_vault *vault, const char *name,
+                  kv_task_fail_fn on_fail) KV_MUST_CHECK;
 void kv_order_fini(struct kv_order *order);
 
 /* Make an order for a request, read what is stored, refuse when an operation is in
@@ -94,7 +96,8 @@ int kv_order_b64_get(const json_t *doc, const char *member,
                      struct kv_buf *out) KV_MUST_CHECK;
 
 /* Run one due operation against its issuer; `cb` tells how it went: 0 also when the
- * order failed for good, KV_E_* when it must be tried again. */
+ * order failed for good, KV_E_* when it must be tried again. Starts as kv_order_create
+ * does. */
 typedef void (*kv_run_cb)(void *arg, int rc, const struct kv_err *err);
 int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char *name,
                  kv_run_cb cb, void *arg) KV_MUST_CHECK;

@@ -11,14 +11,14 @@
 #define SEALED_KEY_MAX 65536
 #define B64_MAX 262144
 
-void kv_order_init(struct kv_order *order, struct kv_service *service,
-                   struct kv_vault *vault, const char *name, kv_task_fail_fn on_fail)
+int kv_order_init(struct kv_order *order, struct kv_service *service,
+                  struct kv_vault *vault, const char *name, kv_task_fail_fn on_fail)
 {
     kv_task_init(&order->task, service, vault, on_fail);
-    kv_str_cut(order->name, sizeof(order->name), name, strlen(name));
     kv_buf_init(&order->key, SEALED_KEY_MAX);
     kv_buf_init(&order->spki, KV_SPKI_MAX);
     kv_buf_init(&order->chain_bytes, KV_ORDER_CHAIN_BYTES_MAX);
+    return kv_str_copy(order->name, sizeof(order->name), name);
 }
 
 void kv_order_fini(struct kv_order *order)
@@ -66,7 +66,12 @@ int kv_order_start(struct kv_service *service, struct kv_vault *vault,
     struct kv_order *order = calloc(1, sizeof(*order));
     if (order == NULL)
         return KV_E_NOMEM;
-    kv_order_init(order, service, vault, request->name, kv_order_end);
+    int rc = kv_order_init(order, service, vault, request->name, kv_order_end);
+    if (rc != 0) {
+        kv_order_fini(order);
+        free(order);
+        return rc;
+    }
     order->request = *request;
     order->first = first;
     order->is_enabled = request->is_enabled;
@@ -288,8 +293,10 @@ void kv_order_finish(struct kv_order *order, kv_task_fn next)
     KV_TRY(kv_cert_facts(order->chain.der[0], &facts, &err));
     set_row(order, &facts);
     KV_TRY(kv_order_key_attrs(order, &app, &msg.attrs));
-    msg.attrs.nbf_s = facts.nbf_s;
-    msg.attrs.exp_s = facts.exp_s;
+    msg.attrs.nbf_s = order->row.nbf_s;
+    msg.attrs.exp_s = order->row.exp_s;
+    msg.attrs.created_s = order->row.created_s;
+    msg.attrs.updated_s = order->row.updated_s;
     kv_order_key_ident(order, &msg.old_ident);
     kv_task_ident(&order->task, &key, 0, &msg.ident);
     msg.old_row = (struct kv_bytes){order->key.data, order->key.len};

@@ -3,7 +3,7 @@
  *
  *   create:  read -> generate key -> sign request -> commit (pending version,
  * operation) the engine then runs the issuer (engine.h) and completes the version
- *   import:  read -> import key -> check chain -> commit (whole version)
+ *   import:  read -> import key -> check policy -> commit (whole version)
  *
  * A certificate is three objects of one name and version: certificate, key, secret.
  * They change in one transaction. The key of a pending order is sealed for row version
@@ -31,11 +31,11 @@ struct kv_order_request {
 /* `rc` 0: committed. `err` explains, NULL when rc is 0. */
 typedef void (*kv_order_cb)(void *arg, int rc, const struct kv_err *err);
 
-/* Start; what `request` points to must stay until the callback. Returns KV_E_NOMEM, or
- * 0: then the callback comes, perhaps before the call returns, so that starting is the
- * last thing a step does. Ids policy.* and chain.*, cert.in-progress, cert.name-taken,
- * cert.no-policy, cert.no-issuer, cert.no-certificate, api.deleted. KV_E_CONFLICT: try
- * again. */
+/* Start; what `request` points to must stay until the callback. Returns KV_E_NOMEM,
+ * KV_E_TOO_BIG (the name), or 0: then the callback comes, perhaps before the call
+ * returns, so that starting is the last thing a step does. Ids policy.* and chain.*,
+ * cert.in-progress, cert.name-taken, cert.no-policy, cert.no-issuer,
+ * cert.no-certificate, api.deleted. KV_E_CONFLICT: try again. */
 int kv_order_create(struct kv_service *service, struct kv_vault *vault,
                     const struct kv_order_request *request, kv_order_cb cb,
                     void *arg) KV_MUST_CHECK;

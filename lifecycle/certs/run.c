@@ -39,15 +39,20 @@ static struct run *run_of(struct kv_task *task)
     return (struct run *)task;
 }
 
+static void run_free(struct run *run)
+{
+    kv_order_fini(&run->order);
+    kv_buf_free(&run->csr);
+    kv_buf_free(&run->events);
+    free(run);
+}
+
 static void end(struct run *run, int rc, const struct kv_err *err)
 {
     kv_run_cb cb = run->cb;
     void *arg = run->arg;
     struct kv_err copy = err != NULL ? *err : KV_ERR_INIT;
-    kv_order_fini(&run->order);
-    kv_buf_free(&run->csr);
-    kv_buf_free(&run->events);
-    free(run);
+    run_free(run);
     cb(arg, rc, rc != 0 ? &copy : NULL);
 }
 
@@ -461,9 +466,13 @@ int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char 
     struct run *run = calloc(1, sizeof(*run));
     if (run == NULL)
         return KV_E_NOMEM;
-    kv_order_init(&run->order, service, vault, name, on_fail);
     kv_buf_init(&run->csr, KV_CHAIN_MAX * KV_CERT_DER_MAX);
     kv_buf_init(&run->events, EVENTS_MAX);
+    int rc = kv_order_init(&run->order, service, vault, name, on_fail);
+    if (rc != 0) {
+        run_free(run);
+        return rc;
+    }
     run->cb = cb;
     run->arg = arg;
     kv_order_read(&run->order, read_done);
