@@ -4,6 +4,7 @@
  * An assignment is granted and revoked only by a principal that may do so on its very
  * scope; a list shows those whose scope the caller may read.
  */
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -160,6 +161,7 @@ static int make_id(struct kv_assignment *assignment)
         rc = EVP_Q_digest(NULL, "SHA256", NULL, cstr, text.len, hash, &hash_len) == 1
                  ? 0
                  : KV_E_CRYPTO;
+        ERR_clear_error();
     }
     kv_buf_free(&text);
     if (rc == 0)

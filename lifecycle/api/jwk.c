@@ -7,6 +7,7 @@
 #include "lifecycle/api/keys.h"
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <string.h>
@@ -152,10 +153,9 @@ json_t *kv_jwk_public(const struct kv_key_info *info)
         (info->curve < KV_CURVE_P256 || info->curve > KV_CURVE_P256K))
         return NULL;
     EVP_PKEY *pkey = d2i_PUBKEY(NULL, &der, (long)info->spki.len);
-    if (pkey == NULL)
-        return NULL;
-    json_t *members = public_members(pkey, info);
+    json_t *members = pkey != NULL ? public_members(pkey, info) : NULL;
     EVP_PKEY_free(pkey);
+    ERR_clear_error();
     if (members == NULL)
         return NULL;
     json_t *jwk = json_pack("{s:s,s:o}", "kty", kv_kty_name(info->kty), "key_ops",

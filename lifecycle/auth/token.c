@@ -4,6 +4,7 @@
  */
 #include "lifecycle/auth/token.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 #include <strings.h>
@@ -17,9 +18,9 @@ int kv_token_hash(const char *text, uint8_t hash[KV_TOKEN_HASH_LEN])
     if (strlen(text) != KV_TOKEN_TEXT_LEN)
         return KV_E_INVALID;
     size_t len = 0;
-    return EVP_Q_digest(NULL, "SHA256", NULL, text, KV_TOKEN_TEXT_LEN, hash, &len) == 1
-               ? 0
-               : KV_E_CRYPTO;
+    int ok = EVP_Q_digest(NULL, "SHA256", NULL, text, KV_TOKEN_TEXT_LEN, hash, &len);
+    ERR_clear_error();
+    return ok == 1 ? 0 : KV_E_CRYPTO;
 }
 
 int kv_token_make(const struct kv_rand *rand, char text[KV_TOKEN_TEXT_LEN + 1],

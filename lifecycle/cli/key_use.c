@@ -5,6 +5,7 @@
  * (Ed25519 signs the message itself). Results go to --out as raw bytes, or as one line
  * of base64url to standard output; a decrypted text is always raw.
  */
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -101,6 +102,7 @@ static int read_input(const struct kv_cli *cli, const struct scheme *scheme,
     else
         rc = kv_buf_append(out, digest, len);
 out:
+    ERR_clear_error();
     kv_buf_free(&bytes);
     return rc;
 }

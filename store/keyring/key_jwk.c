@@ -72,7 +72,6 @@ static EVP_PKEY *from_params(const char *type, OSSL_PARAM_BLD *bld)
         pkey = NULL;
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
-    ERR_clear_error();
     return pkey;
 }
 
@@ -203,7 +202,6 @@ static int read_okp(struct kv_bytes material, struct kv_key **out, struct kv_err
                                                      field[1].data, ED25519_LEN);
     if (pkey == NULL || EVP_PKEY_get_raw_public_key(pkey, x, &len) != 1) {
         EVP_PKEY_free(pkey);
-        ERR_clear_error();
         return KV_E_NOMEM;
     }
     if (!kv_equal_ct(x, field[0].data, ED25519_LEN)) {
@@ -217,9 +215,13 @@ static int read_okp(struct kv_bytes material, struct kv_key **out, struct kv_err
 int kv_key_read_jwk(const struct kv_role_key_new *request, struct kv_key **out,
                     struct kv_err *err)
 {
+    int rc = 0;
     if (request->import == KV_IMPORT_RSA)
-        return read_rsa(request->material, out, err);
-    if (request->import == KV_IMPORT_EC)
-        return read_ec(request->curve, request->material, out, err);
-    return read_okp(request->material, out, err);
+        rc = read_rsa(request->material, out, err);
+    else if (request->import == KV_IMPORT_EC)
+        rc = read_ec(request->curve, request->material, out, err);
+    else
+        rc = read_okp(request->material, out, err);
+    ERR_clear_error();
+    return rc;
 }

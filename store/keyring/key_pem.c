@@ -90,8 +90,10 @@ int kv_key_read_pem(struct kv_bytes pem, struct kv_bytes password, struct kv_key
     int rc = 0;
     struct reader reader = {.password = password, .certs = certs, .err = err};
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-    if (bio == NULL)
+    if (bio == NULL) {
+        ERR_clear_error();
         return KV_E_NOMEM;
+    }
     for (unsigned n = 0; n < BLOCKS_MAX; n++) {
         rc = next_block(&reader, bio);
         if (rc != 1)

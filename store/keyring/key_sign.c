@@ -179,9 +179,9 @@ int kv_key_sign(struct kv_key *key, unsigned slot, const struct kv_msg_sign *msg
     /* Out of memory, libcrypto calls an ECDSA signature of length -1 a success. */
     ok = ok && sig_len > 0 && sig_len <= room;
     kv_buf_truncate(out, ok ? before + sig_len : before);
+    ERR_clear_error(); /* also after a second attempt that went well */
     if (ok)
         return 0;
-    ERR_clear_error();
     return kv_err_set(err, KV_E_CRYPTO, "key.sign-failed",
                       "libcrypto could not make the signature");
 }

@@ -35,7 +35,7 @@ struct kv_key_certs {
 };
 
 /* Read a key in any enum kv_import form; ids key.import-*. Everything is checked
- * before use: sizes, PBKDF2 at most 10^6 iterations, at most 64 bags, at most 256
+ * before use: sizes, at most 10^6 iterations in sum, at most 64 bags, at most 256
  * KiB, modulus of 2048, 3072 or 4096 bits with e odd in 3..2^32, p q n d consistent,
  * points on their curve, private matches public. `certs` (may be NULL) receives the
  * certificates of PEM and PFX; the caller frees with kv_key_certs_free. */

@@ -68,12 +68,12 @@ int kv_pbe_spend(struct kv_pbe *pbe, const ASN1_INTEGER *iterations, struct kv_e
 {
     uint64_t n = 0;
     if (iterations == NULL || ASN1_INTEGER_get_uint64(&n, iterations) != 1 || n == 0 ||
-        n > KV_PBE_ITERATIONS_MAX || n > pbe->budget) {
+        n > pbe->budget) {
         ERR_clear_error();
         return kv_err_set(err, KV_E_INVALID, "key.import-work-factor",
                           "the file asks for too many or no iterations; at most %d are "
-                          "done",
-                          KV_PBE_ITERATIONS_MAX);
+                          "done for all its parts together",
+                          KV_PBE_BUDGET);
     }
     pbe->budget -= n;
     return 0;

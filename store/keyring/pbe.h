@@ -1,9 +1,9 @@
 /*
  * Password-based decryption with a bounded cost (PKCS#12 appendix B, RFC 8018).
  *
- * A file names its own work factor, so it is read and judged before any work is
- * done: at most 10^6 iterations each and 4 * 10^6 per import, scrypt within 32 MiB
- * (each 256 bytes that it fills count as an iteration).
+ * A file names its own work factors, so each is read and judged before any work is
+ * done: at most 10^6 iterations in one import, all its parts and attempts together,
+ * scrypt within 32 MiB (each 256 bytes that it fills count as an iteration).
  * Private to this folder: keys in PKCS#8 and PFX come through here.
  */
 #ifndef KV_STORE_KEYRING_PBE_H
@@ -14,8 +14,7 @@
 #include "store/core/buf.h"
 #include "store/core/wire.h"
 
-#define KV_PBE_ITERATIONS_MAX 1000000
-#define KV_PBE_BUDGET 4000000 /* iterations of one import */
+#define KV_PBE_BUDGET 1000000 /* iterations of one import */
 
 struct kv_pbe {
     struct kv_bytes password; /* data NULL: none at all, which PKCS#12 tells from "" */
@@ -23,7 +22,7 @@ struct kv_pbe {
 };
 
 /* Take `iterations` from what is left. Returns 0, or KV_E_INVALID with
- * key.import-work-factor when they are none, too many, or the budget is spent. */
+ * key.import-work-factor when they are none, or more than are left. */
 int kv_pbe_spend(struct kv_pbe *pbe, const ASN1_INTEGER *iterations,
                  struct kv_err *err) KV_MUST_CHECK;
 

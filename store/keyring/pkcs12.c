@@ -163,6 +163,26 @@ static bool is_mac_digest(const X509_ALGOR *algorithm)
     }
 }
 
+static int bad_password(struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_INVALID, "key.import-bad-password",
+                      "the password does not open the file, or it is damaged");
+}
+
+/* Verify the MAC with the present password, which costs its iterations each time.
+ * Returns 0, 1 when it does not verify, or a failure. */
+static int try_mac(struct reader *reader, PKCS12 *pfx, const ASN1_INTEGER *iterations)
+{
+    const struct kv_bytes *password = &reader->pbe.password;
+    if (iterations != NULL) { /* absent means 1 */
+        int rc = kv_pbe_spend(&reader->pbe, iterations, reader->err);
+        if (rc != 0)
+            return rc;
+    }
+    int ok = PKCS12_verify_mac(pfx, (const char *)password->data, (int)password->len);
+    return ok == 1 ? 0 : 1;
+}
+
 /* Verify the MAC and settle which spelling of "no password" the file uses. */
 static int check_mac(struct reader *reader, PKCS12 *pfx)
 {
@@ -176,23 +196,15 @@ static int check_mac(struct reader *reader, PKCS12 *pfx)
     if (!is_mac_digest(algorithm))
         return kv_err_set(reader->err, KV_E_UNSUPPORTED, "key.import-unsupported",
                           "the MAC of the PFX uses no SHA-1 or SHA-2 digest");
-    if (iterations != NULL) { /* absent means 1 */
-        int rc = kv_pbe_spend(&reader->pbe, iterations, reader->err);
-        if (rc != 0)
-            return rc;
-    }
     struct kv_bytes *password = &reader->pbe.password;
     if (password->len == 0)
         *password = (struct kv_bytes){.data = empty, .len = 0};
-    if (PKCS12_verify_mac(pfx, (const char *)password->data, (int)password->len) == 1)
-        return 0;
-    if (password->len == 0) {
-        *password = (struct kv_bytes){.data = NULL, .len = 0};
-        if (PKCS12_verify_mac(pfx, NULL, 0) == 1)
-            return 0;
-    }
-    return kv_err_set(reader->err, KV_E_INVALID, "key.import-bad-password",
-                      "the password does not open the file, or it is damaged");
+    int rc = try_mac(reader, pfx, iterations);
+    if (rc != 1 || password->len > 0)
+        return rc == 1 ? bad_password(reader->err) : rc;
+    *password = (struct kv_bytes){.data = NULL, .len = 0};
+    rc = try_mac(reader, pfx, iterations);
+    return rc == 1 ? bad_password(reader->err) : rc;
 }
 
 static int read_safe(struct reader *reader, PKCS12 *pfx)

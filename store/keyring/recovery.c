@@ -4,6 +4,7 @@
  */
 #include "store/keyring/recovery.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ static int checksum(const uint8_t key[KV_RECOVERY_LEN], uint8_t out[CHECK_LEN])
     memcpy(input + sizeof(label) - 1, key, KV_RECOVERY_LEN);
     const int ok = EVP_Digest(input, sizeof(input), digest, NULL, EVP_sha256(), NULL);
     kv_wipe(input, sizeof(input));
+    ERR_clear_error();
     memcpy(out, digest, CHECK_LEN);
     return ok == 1 ? 0 : KV_E_CRYPTO;
 }

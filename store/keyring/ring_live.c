@@ -3,6 +3,7 @@
  * SHA-256) needs no unsealing; any other bytes are unsealed and must authenticate
  * before they replace anything.
  */
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static int digest_of(const struct kv_ident *ident, struct kv_bytes row,
                     EVP_DigestUpdate(ctx, row.data, row.len) != 1 ||
                     EVP_DigestFinal_ex(ctx, digest, NULL) != 1))
         rc = KV_E_CRYPTO;
+    ERR_clear_error();
     EVP_MD_CTX_free(ctx);
     kv_buf_free(&id);
     return rc;

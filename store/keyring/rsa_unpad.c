@@ -90,6 +90,7 @@ int kv_rsa_kdk(const uint8_t d_hash[32], struct kv_bytes ciphertext, size_t k,
               EVP_MAC_update(ctx, ciphertext.data, ciphertext.len) == 1 &&
               EVP_MAC_final(ctx, kdk, &len, KV_RSA_KDK_LEN) == 1;
     EVP_MAC_CTX_free(ctx);
+    ERR_clear_error();
     return ok ? 0 : KV_E_CRYPTO;
 }
 
@@ -172,6 +173,7 @@ int kv_rsa_unpad_implicit(uint8_t *em, size_t k, const uint8_t kdk[KV_RSA_KDK_LE
     bool ok = ctx != NULL && expand(ctx, kdk, "message", synthetic, k) &&
               expand(ctx, kdk, "length", candidates, sizeof(candidates));
     EVP_MAC_CTX_free(ctx);
+    ERR_clear_error();
     if (ok) {
         uint32_t is_good = find_message(em, k, &begin);
         uint32_t other = (uint32_t)k - synthetic_length(candidates, k);
@@ -255,8 +257,10 @@ int kv_rsa_decrypt_tls(struct kv_key *key, unsigned slot,
 {
     uint8_t em[KV_RSA_MAX_BYTES];
     uint8_t premaster[KV_TLS_PREMASTER_LEN];
-    if (RAND_priv_bytes_ex(kv_keys_libctx(), premaster, sizeof(premaster), 0) != 1)
+    if (RAND_priv_bytes_ex(kv_keys_libctx(), premaster, sizeof(premaster), 0) != 1) {
+        ERR_clear_error();
         return kv_err_set(err, KV_E_CRYPTO, "key.decrypt-failed", "decryption failed");
+    }
     if (decrypt_raw(key, slot, msg->input, em))
         kv_rsa_unpad_tls(em, key->bits / 8U, msg->tls_client_version,
                          msg->tls_negotiated_version, premaster);

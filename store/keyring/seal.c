@@ -11,6 +11,7 @@
  */
 #include "store/keyring/seal.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ out:
         *out = seal;
     else
         kv_seal_free(seal);
+    ERR_clear_error();
     return rc;
 }
 
@@ -175,6 +177,7 @@ static int seal_into(const struct kv_seal *seal, const struct kv_secret *vault_k
         rc = 0;
 out:
     EVP_CIPHER_CTX_free(ctx);
+    ERR_clear_error();
     return rc;
 }
 
@@ -225,6 +228,7 @@ static int open_into(const struct kv_seal *seal, const struct kv_secret *vault_k
         rc = 0;
 out:
     EVP_CIPHER_CTX_free(ctx);
+    ERR_clear_error();
     return rc;
 }
 

@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -36,6 +37,7 @@ int kv_hkdf(struct kv_bytes key, struct kv_bytes salt, struct kv_bytes info,
         rc = 0;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
+    ERR_clear_error();
     return rc;
 }
 
@@ -74,6 +76,7 @@ out:
     }
     EVP_CIPHER_CTX_free(ctx);
     EVP_CIPHER_free(cipher);
+    ERR_clear_error();
     return rc;
 }
 

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ static int file_mac(struct kv_bytes content, const struct kv_secret *root,
                         &len) == NULL)
         rc = KV_E_CRYPTO;
     kv_wipe(key, sizeof(key));
+    ERR_clear_error();
     return rc;
 }
 
@@ -50,6 +52,7 @@ static int file_digest(struct kv_bytes content, uint8_t digest[DIGEST_LEN])
 {
     const int ok =
         EVP_Digest(content.data, content.len, digest, NULL, EVP_sha256(), NULL);
+    ERR_clear_error();
     return ok == 1 ? 0 : KV_E_CRYPTO;
 }
 

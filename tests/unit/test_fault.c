@@ -1,12 +1,14 @@
 /*
  * Every allocation made to fail in turn: each attempt succeeds, or fails with its
- * out-parameters untouched. That nothing leaks is what the sanitizer build says.
+ * out-parameters untouched, and libcrypto's error queue is empty behind it. That
+ * nothing leaks is what the sanitizer build says.
  */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+#include <openssl/err.h>
 
 #include "store/core/b64.h"
 #include "store/core/keyref.h"
@@ -139,6 +141,7 @@ static int seal_once(const struct kv_secret *root)
         rc = kv_seal_row_open(seal, &key, &ident, (struct kv_bytes){row.data, row.len},
                               &plain, NULL);
     cr_expect_eq(plain.len, rc == 0 ? sizeof(body) : 0);
+    cr_expect_eq(ERR_peek_error(), 0);
     kv_seal_free(seal);
     kv_secret_free(&key);
     kv_secret_free(&again);
@@ -222,6 +225,7 @@ static bool use_once(struct kv_key *key)
     size_t before = pkcs8.len;
     rc = kv_key_export(key, &export, &pkcs8, NULL);
     cr_expect(rc == 0 || pkcs8.len == before);
+    cr_expect_eq(ERR_peek_error(), 0);
     kv_buf_free(&pkcs8);
     kv_buf_free(&out);
     return ok && rc == 0;
@@ -239,6 +243,7 @@ static void import_under_faults(size_t row, long step)
         cr_expect_eq(rc == 0, key != NULL, "%s at %ld", keys_of[row].file, n);
         cr_expect(rc == 0 || fault_was_hit());
         cr_expect(rc == 0 || rc == KV_E_NOMEM || err.code == rc);
+        cr_expect_eq(ERR_peek_error(), 0, "%s at %ld", keys_of[row].file, n);
         if (key != NULL && !use_once(key))
             cr_expect(fault_was_hit(), "%s at %ld", keys_of[row].file, n);
         kv_key_unref(key);

@@ -5,11 +5,13 @@
 #include <time.h>
 
 #include <criterion/criterion.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 
 #include "store/keyring/key_internal.h"
+#include "store/keyring/pbe.h"
 #include "tests/support/fixture.h"
 
 static void setup(void)
@@ -191,6 +193,9 @@ Test(pkcs12, every_flipped_byte_is_noticed_or_harmless)
     kv_buf_free(&file);
 }
 
+static int mac_iterations = 100;
+static int bag_iterations = 100;
+
 /* A PFX that is built here: `n_keys` keys, `n_secrets` secret bags; a password of
  * NULL is the spelling without any. */
 static void build(unsigned n_keys, unsigned n_secrets, const char *password,
@@ -201,13 +206,14 @@ static void build(unsigned n_keys, unsigned n_secrets, const char *password,
     EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "prime256v1");
     for (unsigned i = 0; i < n_keys; i++)
         cr_assert_not_null(
-            PKCS12_add_key(&bags, pkey, 0, 100, NID_aes_128_cbc, password));
+            PKCS12_add_key(&bags, pkey, 0, bag_iterations, NID_aes_128_cbc, password));
     for (unsigned i = 0; i < n_secrets; i++)
         cr_assert_not_null(
             PKCS12_add_secret(&bags, NID_pkcs7_data, (const uint8_t *)"s", 1));
     cr_assert_eq(PKCS12_add_safe(&safes, bags, -1, 0, NULL), 1);
     PKCS12 *pfx = PKCS12_add_safes(safes, 0);
-    cr_assert_eq(PKCS12_set_mac(pfx, password, -1, NULL, 0, 100, EVP_sha256()), 1);
+    cr_assert_eq(
+        PKCS12_set_mac(pfx, password, -1, NULL, 0, mac_iterations, EVP_sha256()), 1);
     kv_buf_init(out, KV_IMPORT_MAX);
     uint8_t *at = kv_buf_extend(out, (size_t)i2d_PKCS12(pfx, NULL));
     cr_assert_gt(i2d_PKCS12(pfx, &at), 0);
@@ -257,5 +263,95 @@ Test(pkcs12, both_spellings_of_no_password_open)
                      "spelling %zu: %s", i, err.message);
         kv_key_unref(key);
         kv_buf_free(&pfx);
+    }
+}
+
+/* A file without a password is tried in both spellings, and each try is paid for. */
+Test(pkcs12, a_second_try_is_paid_for, .timeout = 60)
+{
+    static const struct {
+        const char *spelling;
+        int iterations;
+        bool ok;
+    } rows[] = {
+        {"", KV_PBE_BUDGET - 100, true},
+        {NULL, KV_PBE_BUDGET / 2 - 100, true},
+        {NULL, KV_PBE_BUDGET / 2 + 1, false},
+        {"", KV_PBE_BUDGET + 1, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kv_buf pfx;
+        struct kv_key *key = NULL;
+        struct kv_err err = KV_ERR_INIT;
+        mac_iterations = rows[i].iterations;
+        build(1, 0, rows[i].spelling, &pfx);
+        const int rc = import_pfx(fixture_bytes(&pfx), NULL, &key, NULL, &err);
+        cr_expect_eq(rc == 0, rows[i].ok, "row %zu: %s", i, err.message);
+        if (!rows[i].ok)
+            cr_expect_str_eq(err.id, "key.import-work-factor");
+        kv_key_unref(key);
+        kv_buf_free(&pfx);
+    }
+}
+
+Test(pkcs12, all_parts_of_a_file_share_one_budget)
+{
+    static const struct {
+        int mac;
+        int bag;
+        bool ok;
+    } rows[] = {
+        {1000, KV_PBE_BUDGET - 1000, true},
+        {1001, KV_PBE_BUDGET - 1000, false},
+        {KV_PBE_BUDGET, 1, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kv_buf pfx;
+        struct kv_key *key = NULL;
+        struct kv_err err = KV_ERR_INIT;
+        mac_iterations = rows[i].mac;
+        bag_iterations = rows[i].bag;
+        build(1, 0, "secret", &pfx);
+        const int rc = import_pfx(fixture_bytes(&pfx), "secret", &key, NULL, &err);
+        cr_expect_eq(rc == 0, rows[i].ok, "row %zu: %s", i, err.message);
+        if (!rows[i].ok)
+            cr_expect_str_eq(err.id, "key.import-work-factor");
+        kv_key_unref(key);
+        kv_buf_free(&pfx);
+    }
+}
+
+/* A wrong password and a damaged file look the same, wherever it is noticed. */
+Test(pkcs12, wrong_passwords_have_one_text)
+{
+    static const struct {
+        const char *file;
+        uint8_t import;
+    } rows[] = {
+        {"aes.pfx", KV_IMPORT_PFX},
+        {"legacy-rc2.pfx", KV_IMPORT_PFX},
+        {"legacy-3des.pfx", KV_IMPORT_PFX},
+        {"enc-des3.pem", KV_IMPORT_PEM},
+    };
+    static const char *const wrong[] = {NULL, "x", "secret "};
+    char first[KV_ERR_TEXT_MAX] = "";
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kv_buf file;
+        read_file(rows[i].file, &file);
+        for (size_t k = 0; k < sizeof(wrong) / sizeof(wrong[0]); k++) {
+            struct kv_key *key = NULL;
+            struct kv_err err = KV_ERR_INIT;
+            const struct kv_role_key_new request = {.import = rows[i].import,
+                                                    .password = text(wrong[k]),
+                                                    .material = fixture_bytes(&file)};
+            cr_expect_eq(kv_key_import(&request, &key, NULL, &err), KV_E_INVALID);
+            cr_expect_str_eq(err.id, "key.import-bad-password", "%s", rows[i].file);
+            if (first[0] == '\0')
+                memcpy(first, err.message, sizeof(first));
+            cr_expect_str_eq(err.message, first, "%s", rows[i].file);
+            cr_expect_str_eq(err.hint, "");
+            cr_expect_eq(ERR_peek_error(), 0);
+        }
+        kv_buf_free(&file);
     }
 }
