@@ -39,6 +39,8 @@ def handshake(port, cert, version=None):
 
 
 def scan(dev, patterns, pids):
+    """Whether a pattern is in the memory of the processes, and the report. Not of
+    sanitized ones: they keep freed memory on purpose, and map terabytes."""
     done = subprocess.run(
         [dev.build / "tests/memscan", "--patterns", patterns, *map(str, pids)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -62,6 +64,8 @@ def handshakes(dev, nginx):
 
 
 def memory(dev, nginx, patterns):
+    if dev.is_sanitized:
+        return
     service = dev.role_pid("keyvault-service")
     keyring = dev.role_pid("keyvault-keyring")
     found, text = scan(dev, patterns, nginx.pids() + [service])
@@ -80,6 +84,8 @@ def memory_after_requests(dev, patterns):
         expect(status == 200 and len(body["value"]) > 100,
                f"the secret of {name}-again holds key and certificate")
         api.close()
+    if dev.is_sanitized:
+        return
     found, text = scan(dev, patterns, [service])
     expect(not found, "no private key in the service after import and export" + text)
 

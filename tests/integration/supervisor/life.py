@@ -79,7 +79,7 @@ def killed_roles(dev):
                      "-H", "Authorization: Bearer " + dev.env["KEYVAULT_TOKEN"],
                      port + "/keys?api-version=2025-07-01", check=False)
     expect(answer.returncode == 0 and b"kept" in answer.stdout,
-           "env is still true: same port, same token, same CA")
+           f"env is still true: same port, same token, same CA {answer.stderr}")
 
 
 def second_supervisor(dev):
