@@ -16,7 +16,8 @@
 #include "lifecycle/service/keyring.h"
 
 #define RUNS_MAX 32
-#define IDLE_MS (60U * 60 * 1000) /* look again though nothing is due */
+#define IDLE_S 3600 /* look again though nothing is due */
+#define IDLE_MS (UINT64_C(1000) * IDLE_S)
 #define DELAY_MIN_MS 500U
 #define DELAY_MAX_MS 60000U
 
@@ -102,7 +103,7 @@ static uint64_t ms_until(const struct kv_engine *engine, int64_t at_s)
     int64_t wait_s = at_s - kv_now_s(engine->service->clock);
     if (wait_s < 1)
         return 1000;
-    return wait_s * 1000 < IDLE_MS ? (uint64_t)wait_s * 1000 : IDLE_MS;
+    return wait_s < IDLE_S ? (uint64_t)wait_s * 1000 : IDLE_MS;
 }
 
 static void scanned(struct kv_task *task)

@@ -21,7 +21,7 @@
 
 #define STEPS_MAX 64 /* of one run; an issuer that wants more goes on in the next */
 #define RETRY_S 60
-#define EVENTS_MAX (2 * KEYVAULT_STATE_MAX)
+#define EVENTS_MAX (2 * (size_t)KEYVAULT_STATE_MAX)
 
 struct run {
     struct kv_order order; /* first member */
@@ -466,7 +466,7 @@ int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char 
     struct run *run = calloc(1, sizeof(*run));
     if (run == NULL)
         return KV_E_NOMEM;
-    kv_buf_init(&run->csr, KV_CHAIN_MAX * KV_CERT_DER_MAX);
+    kv_buf_init(&run->csr, KV_CHAIN_MAX * (size_t)KV_CERT_DER_MAX);
     kv_buf_init(&run->events, EVENTS_MAX);
     int rc = kv_order_init(&run->order, service, vault, name, on_fail);
     if (rc != 0) {
