@@ -164,8 +164,8 @@ static int put_subject(const X509 *cert, json_t *x509, struct kv_err *err)
                         KV_X500_TEXT_MAX);
         goto out;
     }
-    rc =
-        kv_policy_put(x509, "subject", json_stringn((const char *)text.data, text.len));
+    const char *subject = kv_buf_cstr(&text);
+    rc = kv_policy_put(x509, "subject", subject != NULL ? json_string(subject) : NULL);
 out:
     kv_buf_free(&text);
     return rc;

@@ -1,7 +1,7 @@
 /*
  * Distinguished names. Input that begins with 0x30 is DER: what prints reads back as
  * the same Name (RFC 5280 §7.1). All else is text: what is accepted prints to a text
- * that reads back as the same Name, and that prints as itself.
+ * that reads back as the same Name, byte for byte from the second time on.
  */
 #include <string.h>
 
@@ -33,27 +33,38 @@ static bool is_same(struct kv_bytes a, struct kv_bytes b)
     return is;
 }
 
-/* DER to text to DER to text. */
+/* The text of a Name that must have one; false when it is longer than can be read. */
+static bool print(struct kv_bytes der, struct kv_buf *text)
+{
+    kv_buf_reset(text);
+    int rc = kv_x500_print(der, text);
+    KV_ASSERT(rc == 0);
+    return text->len <= KV_X500_TEXT_MAX;
+}
+
+/* DER to text to DER, and once more: from then on byte for byte. */
 static void check_der(struct kv_bytes der)
 {
     struct kv_buf text;
     struct kv_buf der2;
-    struct kv_buf text2;
+    struct kv_buf der3;
     kv_buf_init(&text, TEXT_MAX);
     kv_buf_init(&der2, DER_MAX);
-    kv_buf_init(&text2, TEXT_MAX);
+    kv_buf_init(&der3, DER_MAX);
     int rc = kv_x500_print(der, &text);
     KV_ASSERT(rc == 0 || text.len == 0);
-    if (rc == 0 && text.len > 0 && text.len <= KV_X500_TEXT_MAX) {
+    if (text.len > 0 && text.len <= KV_X500_TEXT_MAX) {
         rc = kv_x500_parse(kv_buf_cstr(&text), &der2, NULL);
         KV_ASSERT(rc == 0 && is_same(der, bytes_of(&der2)));
-        rc = kv_x500_print(bytes_of(&der2), &text2);
-        KV_ASSERT(rc == 0 && text.len == text2.len &&
-                  memcmp(text.data, text2.data, text.len) == 0);
+        if (print(bytes_of(&der2), &text)) {
+            rc = kv_x500_parse(kv_buf_cstr(&text), &der3, NULL);
+            KV_ASSERT(rc == 0 && der2.len == der3.len &&
+                      memcmp(der2.data, der3.data, der2.len) == 0);
+        }
     }
     kv_buf_free(&text);
     kv_buf_free(&der2);
-    kv_buf_free(&text2);
+    kv_buf_free(&der3);
 }
 
 static void check_text(const char *text)

@@ -170,6 +170,21 @@ Test(policy_cert, empty_objects_replace_nothing)
     kv_buf_free(&der);
 }
 
+Test(policy_cert, subject_may_be_empty_beside_names)
+{
+    struct chain_maker maker = {.type = "P-256", .sans = "DNS:a"};
+    struct kv_buf der;
+    make(&maker, NULL, 0, &der);
+    struct kv_policy policy = read_cert(&der, NULL);
+    cr_expect_str_eq(policy.subject, "");
+    kv_policy_free(&policy);
+    kv_buf_free(&der);
+    maker.sans = NULL;
+    make(&maker, NULL, 0, &der);
+    expect_refused(&der, NULL, "policy.bad-field", "'x509_props.subject'");
+    kv_buf_free(&der);
+}
+
 Test(policy_cert, each_type_of_key_is_told)
 {
     static const struct {
