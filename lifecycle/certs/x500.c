@@ -166,6 +166,30 @@ static int add_entry(X509_NAME *name, const ASN1_OBJECT *oid, int type,
                : KV_E_NOMEM;
 }
 
+static bool is_string(const ASN1_STRING *string)
+{
+    switch (ASN1_STRING_type(string)) {
+    case V_ASN1_UTF8STRING:
+    case V_ASN1_PRINTABLESTRING:
+    case V_ASN1_IA5STRING:
+    case V_ASN1_T61STRING:
+    case V_ASN1_BMPSTRING:
+    case V_ASN1_UNIVERSALSTRING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Text in bytes that its type does not allow: libcrypto would not encode it. */
+static bool is_broken(const ASN1_STRING *string)
+{
+    uint8_t *utf8 = NULL;
+    int len = is_string(string) ? ASN1_STRING_to_UTF8(&utf8, string) : 0;
+    OPENSSL_free(utf8);
+    return len < 0;
+}
+
 static int add_der(const struct scanner *scan, X509_NAME *name, const ASN1_OBJECT *oid,
                    bool joins)
 {
@@ -173,7 +197,8 @@ static int add_der(const struct scanner *scan, X509_NAME *name, const ASN1_OBJEC
     const uint8_t *at = scan->value.data;
     ASN1_STRING *string = d2i_ASN1_PRINTABLE(NULL, &at, (long)scan->value.len);
     int rc = 0;
-    if (string == NULL || at != scan->value.data + scan->value.len) {
+    if (string == NULL || at != scan->value.data + scan->value.len ||
+        is_broken(string)) {
         rc = bad(scan, "the digits after # are no DER value");
         goto out;
     }
@@ -390,21 +415,6 @@ static int put_hex(struct kv_buf *text, const ASN1_STRING *string)
         (void)kv_buf_appendf(text, "%02x", der[i]); /* sticky */
     OPENSSL_free(der);
     return 0;
-}
-
-static bool is_string(const ASN1_STRING *string)
-{
-    switch (ASN1_STRING_type(string)) {
-    case V_ASN1_UTF8STRING:
-    case V_ASN1_PRINTABLESTRING:
-    case V_ASN1_IA5STRING:
-    case V_ASN1_T61STRING:
-    case V_ASN1_BMPSTRING:
-    case V_ASN1_UNIVERSALSTRING:
-        return true;
-    default:
-        return false;
-    }
 }
 
 static int put_value(struct kv_buf *text, const struct attribute *attribute,

@@ -165,6 +165,8 @@ Test(x500, what_is_wrong_is_said_with_its_place)
         {"CN=#0c016161", "no DER value"},
         {"CN=#020101", "no DER value"},
         {"CN=#0c0161 b", "between the value"},
+        {"CN=#0c0197", "no DER value"},
+        {"CN=#1e0161", "no DER value"},
         {"CN=#zz", "between the value"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
