@@ -1,7 +1,9 @@
-"""A small client of the REST API over api.sock, for tests in Python."""
+"""A small client of the REST API, for tests in Python: over api.sock or HTTPS."""
 import http.client
 import json
 import socket
+import ssl
+import urllib.parse
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -15,21 +17,47 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class LoopbackConnection(http.client.HTTPSConnection):
+    """HTTPS to a name that need not resolve: it stands for the loopback address."""
+
+    def __init__(self, url, ca, timeout=15):
+        host = urllib.parse.urlsplit(url)
+        self.context = ssl.create_default_context(cafile=ca)
+        super().__init__(host.hostname, host.port, timeout=timeout, context=self.context)
+
+    def connect(self):
+        self.sock = self.context.wrap_socket(
+            socket.create_connection(("127.0.0.1", self.port), self.timeout),
+            server_hostname=self.host)
+
+
 class Api:
-    """One keep-alive connection; call() returns (status, parsed JSON or None)."""
+    """One keep-alive connection; call() returns (status, parsed JSON or None), and
+    leaves the reply's headers in `headers`."""
 
     VERSION = "api-version=2025-07-01"
 
-    def __init__(self, path):
-        self.connection = UnixConnection(path)
+    def __init__(self, path=None, connection=None, token=None):
+        self.connection = connection or UnixConnection(path)
+        self.token = token
+        self.headers = {}
+
+    @classmethod
+    def https(cls, env):
+        """`env` is what DIR/env exports."""
+        connection = LoopbackConnection(env["KEYVAULT_URL"], env["KEYVAULT_CA"])
+        return cls(connection=connection, token=env["KEYVAULT_TOKEN"])
 
     def call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         path += ("&" if "?" in path else "?") + self.VERSION
         headers = {"Content-Type": "application/json"} if data is not None else {}
+        if self.token is not None:
+            headers["Authorization"] = "Bearer " + self.token
         self.connection.request(method, path, body=data, headers=headers)
         reply = self.connection.getresponse()
         text = reply.read()
+        self.headers = reply.headers
         return reply.status, json.loads(text) if text else None
 
     def close(self):
