@@ -2,7 +2,7 @@
  * Certificates of the API itself, made with libcrypto: P-256, SHA-256.
  *
  * People put ca.pem into trust stores, so the CA is bound by name constraints: it can
- * vouch for this vault's hosts and for localhost, and for nothing else.
+ * vouch for this vault's hosts and addresses and for localhost, and for nothing else.
  */
 #include "lifecycle/service/api_tls.h"
 
@@ -107,26 +107,53 @@ static int failed(struct kv_api_identity *out, struct kv_err *err, const char *w
                       "the API's own %s could not be made", what);
 }
 
-int kv_api_ca_make(const char *domain, int64_t now_s, struct kv_api_identity *out,
-                   struct kv_err *err)
+/* "critical,permitted;DNS:..." for the domain, localhost and each address in `names`:
+ * a kind of name that no constraint mentions would be free. */
+static int write_constraint(const char *domain, const char *names, struct kv_buf *out)
 {
-    char constraint[300];
+    (void)kv_buf_appendf(out, "critical,permitted;DNS:%s,permitted;DNS:localhost",
+                         domain);
+    for (const char *at = names; (at = strstr(at, "IP:")) != NULL;) {
+        at += strlen("IP:");
+        size_t len = strcspn(at, ",");
+        bool is_v6 = memchr(at, ':', len) != NULL;
+        (void)kv_buf_append_str(out, ",permitted;IP:");
+        (void)kv_buf_append(out, at, len);
+        (void)kv_buf_append_str(out, is_v6 ? "/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+                                           : "/255.255.255.255");
+        at += len;
+    }
+    return kv_buf_status(out);
+}
+
+int kv_api_ca_make(const char *domain, const char *names, int64_t now_s,
+                   struct kv_api_identity *out, struct kv_err *err)
+{
+    struct kv_buf constraint;
     int rc = 0;
     memset(out, 0, sizeof(*out));
-    KV_TRY(kv_str_copy(out->names, sizeof(out->names), domain));
+    kv_buf_init(&constraint, 2048);
+    KV_TRY(kv_str_copy(out->names, sizeof(out->names), names));
+    KV_TRY(write_constraint(domain, names, &constraint));
     KV_TRY(begin(out, "keyvault API CA", now_s, KV_API_CA_DAYS));
     X509 *ca = out->certificate;
-    if (X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1)
-        return failed(out, err, "CA");
-    (void)snprintf(constraint, sizeof(constraint),
-                   "critical,permitted;DNS:%s,permitted;DNS:localhost", domain);
+    if (X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1) {
+        rc = KV_E_CRYPTO;
+        goto out;
+    }
     KV_TRY(add_extension(ca, ca, NID_basic_constraints, "critical,CA:TRUE,pathlen:0"));
     KV_TRY(add_extension(ca, ca, NID_key_usage, "critical,keyCertSign,cRLSign"));
     KV_TRY(add_extension(ca, ca, NID_subject_key_identifier, "hash"));
-    KV_TRY(add_extension(ca, ca, NID_name_constraints, constraint));
+    const char *text = kv_buf_cstr(&constraint);
+    if (text == NULL) {
+        rc = KV_E_NOMEM;
+        goto out;
+    }
+    KV_TRY(add_extension(ca, ca, NID_name_constraints, text));
     if (X509_sign(ca, out->key, EVP_sha256()) <= 0)
         rc = KV_E_CRYPTO;
 out:
+    kv_buf_free(&constraint);
     return rc != 0 ? failed(out, err, "CA") : 0;
 }
 

@@ -23,8 +23,9 @@
 struct kv_api_identity {
     EVP_PKEY *key;
     X509 *certificate;
-    X509 *ca;        /* leaf: the CA that signed it */
-    char names[512]; /* CA: domain; leaf: all names, "DNS:a,IP:b" */
+    X509 *ca; /* leaf: the CA that signed it */
+    char
+        names[512]; /* all names of the leaf, or that a CA was made for: "DNS:a,IP:b" */
 };
 
 void kv_api_identity_free(struct kv_api_identity *identity);
@@ -34,9 +35,10 @@ void kv_api_identity_free(struct kv_api_identity *identity);
 int kv_api_tls_names(const char *domain, const char *host, char *out,
                      size_t out_size) KV_MUST_CHECK;
 
-/* A new CA, allowed to name only hosts below `domain` and localhost. */
-int kv_api_ca_make(const char *domain, int64_t now_s, struct kv_api_identity *out,
-                   struct kv_err *err) KV_MUST_CHECK;
+/* A new CA, allowed to name only hosts below `domain`, localhost, and the addresses in
+ * `names` (kv_api_tls_names). */
+int kv_api_ca_make(const char *domain, const char *names, int64_t now_s,
+                   struct kv_api_identity *out, struct kv_err *err) KV_MUST_CHECK;
 
 /* A new leaf with these names, signed by `ca`. */
 int kv_api_leaf_make(const struct kv_api_identity *ca, const char *names, int64_t now_s,

@@ -2,7 +2,7 @@
  * The API's leaf from the store, or a new one.
  *
  *   api-leaf found and not due -> done: the CA's key stays sealed
- *   otherwise: api-ca (made if absent or of another domain) -> new leaf -> commit
+ *   otherwise: api-ca (made if absent or for other names) -> new leaf -> commit
  */
 #include <stdlib.h>
 #include <string.h>
@@ -65,13 +65,12 @@ static void got_ca(struct kv_task *task)
     struct kv_err err = KV_ERR_INIT;
     struct kv_row row = task->object.row;
     int64_t now_s = kv_now_s(task->service->clock);
-    const char *domain = task->service->domain;
     int rc = 0;
     if (row.row_version != 0)
         KV_TRY(kv_api_identity_read(task->object.doc, &ca, &err));
-    if (ca.key == NULL || strcmp(ca.names, domain) != 0) {
+    if (ca.key == NULL || strcmp(ca.names, tls->names) != 0) {
         kv_api_identity_free(&ca);
-        KV_TRY(kv_api_ca_make(domain, now_s, &ca, &err));
+        KV_TRY(kv_api_ca_make(task->service->domain, tls->names, now_s, &ca, &err));
         put(task, "api-ca", &row, &ca);
     }
     KV_TRY(kv_api_leaf_make(&ca, tls->names, now_s, tls->leaf, &err));

@@ -1,0 +1,33 @@
+/*
+ * The header that tells a client where to get a token: its spelling is a contract.
+ */
+#include <criterion/criterion.h>
+
+#include "lifecycle/auth/challenge.h"
+
+TestSuite(challenge, .timeout = 20);
+
+Test(challenge, is_written_as_the_sdks_read_it)
+{
+    char out[256];
+    struct kv_challenge challenge = {
+        .domain = "vault.localhost", .tenant = "T", .port = 8443};
+    cr_assert_eq(kv_challenge_format(&challenge, out, sizeof(out)), 0);
+    cr_assert_str_eq(out, "Bearer authorization=\"https://localhost:8443/T\", "
+                          "resource=\"https://vault.localhost\"");
+    challenge.domain = "v.example";
+    challenge.port = 443;
+    cr_assert_eq(kv_challenge_format(&challenge, out, sizeof(out)), 0);
+    cr_assert_str_eq(out, "Bearer authorization=\"https://v.example:443/T\", "
+                          "resource=\"https://v.example\"");
+    cr_assert_eq(kv_challenge_format(&challenge, out, 40), KV_E_TOO_BIG);
+}
+
+Test(challenge, tenants_are_uuids)
+{
+    static const uint8_t id[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+                                   0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10};
+    char out[37];
+    kv_uuid_format(id, out);
+    cr_assert_str_eq(out, "01234567-89ab-cdef-fedc-ba9876543210");
+}
