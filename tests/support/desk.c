@@ -379,6 +379,7 @@ int desk_read(struct desk *desk, int client, struct desk_reply *reply)
     bool is_open = true;
     kv_buf_init(&in, 16U << 20);
     memset(reply, 0, sizeof(*reply));
+    (void)uv_idle_start(&desk->link->idle, on_idle);
     own(true);
     for (int i = 0; is_open && !is_whole(&in, &head_len, &body_len); i++) {
         bool is_empty = false;
