@@ -8,7 +8,11 @@ import xml.etree.ElementTree as ElementTree
 
 def main(path):
     passed = failed = 0
-    for case in ElementTree.parse(path).iter("testcase"):
+    try:
+        cases = list(ElementTree.parse(path).iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return 1
+    for case in cases:
         kinds = {child.tag for child in case}
         if kinds & {"failure", "error"}:
             failed += 1

@@ -299,6 +299,9 @@ Test(grants, a_certificate_that_is_not_there_yet_is_pending)
 
 Test(grants, anything_else_is_a_damaged_row)
 {
+    static const char eleven[] =
+        "{\"chain\":[\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\","
+        "\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\"]}";
     static const char *const rows[] = {
         "{}",
         "{\"chain\":\"bGVhZg==\"}",
@@ -307,8 +310,7 @@ Test(grants, anything_else_is_a_damaged_row)
         "{\"chain\":[\"AQI\"]}",
         "{\"chain\":[\"-_-_\"]}",
         "{\"chain\":[null]}",
-        "{\"chain\":[\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\","
-        "\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\",\"YQ==\"]}",
+        eleven,
     };
     struct kv_buf der;
     struct kv_err err;
