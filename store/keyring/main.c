@@ -139,7 +139,15 @@ static int private_socket(const struct process *process, char *path, struct kv_e
     } else if (errno != EEXIST) {
         return kv_err_errno(err, errno, "boot.no-directory", dir);
     }
-    return 0;
+    struct stat st;
+    if (lstat(dir, &st) != 0)
+        return kv_err_errno(err, errno, "boot.no-directory", dir);
+    if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 0022) == 0)
+        return 0;
+    kv_err_set(err, KV_E_DENIED, "boot.unsafe-directory",
+               "others may put a socket of their own into '%s'", dir);
+    kv_err_hint(err, "remove it: the keyring makes it anew");
+    return KV_E_DENIED;
 }
 
 static int start_serving(struct process *process, struct kv_err *err)

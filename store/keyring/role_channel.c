@@ -281,8 +281,13 @@ static void on_listener(uv_poll_t *poll, int status, int events)
     struct kv_peer peer;
     (void)events; /* only readable is asked for */
     const int fd = status == 0 ? kv_accept_unix(channel->listen_fd, &peer) : -1;
-    if (fd < 0)
+    if (fd < 0) {
+        /* Without this the loop would spin where descriptors ran out: the next tick
+         * listens again. */
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            (void)uv_poll_stop(poll); /* cannot fail for a live handle */
         return;
+    }
     if (peer.uid == channel->config.service_uid) {
         link_new(channel, fd);
         return;
@@ -322,6 +327,9 @@ static void on_work(void *arg, struct kv_work *work)
 static void on_tick(uv_timer_t *timer)
 {
     struct kv_role_channel *channel = timer->data;
+    if (!channel->is_shut && !uv_is_active((uv_handle_t *)&channel->listener))
+        (void)uv_poll_start(&channel->listener, UV_READABLE,
+                            on_listener); /* tried again at the next tick */
     kv_asks_expire(channel->asks, (int64_t)uv_now(channel->config.loop));
 }
 

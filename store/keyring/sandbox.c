@@ -3,8 +3,9 @@
  *
  * The list below is what libc, libuv and libcrypto need while frames are served and
  * the process ends: reading and writing open descriptors, epoll, futexes, memory that
- * is never executable, clocks and random bytes. Opening a file answers EACCES instead
- * of ending the process, because libc tries to (time zones, locales) and copes.
+ * is never executable, clocks and random bytes; and how much memory there is (sysinfo),
+ * which libc's qsort asks for. Opening a file answers EACCES instead of ending the
+ * process, because libc tries to (time zones, locales) and copes.
  */
 #include "store/keyring/sandbox.h"
 
@@ -83,7 +84,7 @@ static const int allowed[] = {
     SCMP_SYS(poll),          SCMP_SYS(ppoll),           SCMP_SYS(futex),
     SCMP_SYS(munmap),        SCMP_SYS(mremap),          SCMP_SYS(madvise),
     SCMP_SYS(brk),           SCMP_SYS(mlock),           SCMP_SYS(mlock2),
-    SCMP_SYS(munlock),       SCMP_SYS(munlockall),      SCMP_SYS(getrandom),
+    SCMP_SYS(munlock),       SCMP_SYS(sysinfo),         SCMP_SYS(getrandom),
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),    SCMP_SYS(gettimeofday),
     SCMP_SYS(time),          SCMP_SYS(nanosleep),       SCMP_SYS(clock_nanosleep),
     SCMP_SYS(getpid),        SCMP_SYS(gettid),          SCMP_SYS(geteuid),
@@ -97,8 +98,8 @@ static const int allowed[] = {
 
 /* Tried by libc for comfort; told no. */
 static const int refused[] = {
-    SCMP_SYS(open),      SCMP_SYS(openat),   SCMP_SYS(access),
-    SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(statx),
+    SCMP_SYS(open),       SCMP_SYS(openat),   SCMP_SYS(access),     SCMP_SYS(faccessat),
+    SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(statx),
 };
 
 static int add_rules(scmp_filter_ctx ctx)

@@ -338,6 +338,25 @@ Test(keyring, directory_has_one_keyring, .init = journey_setup,
     cr_assert_eq(journey_sign(&reply), 0, "the first one still serves");
 }
 
+Test(keyring, private_directory_of_others_is_not_used, .init = journey_setup_dir,
+     .fini = journey_teardown)
+{
+    char path[128];
+    char other[128];
+    journey_sub(path, sizeof(path), "run/private");
+    journey_sub(other, sizeof(other), "run/other");
+    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_assert_eq(chmod(path, 0777), 0);
+    cr_assert_eq(journey_start(), 1);
+    cr_assert(journey_log_has("boot.unsafe-directory"));
+    cr_assert_eq(rename(path, other), 0);
+    cr_assert_eq(chmod(other, 0700), 0);
+    cr_assert_eq(symlink("other", path), 0);
+    cr_assert_eq(journey_start(), 1);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(journey_start(), 0);
+}
+
 Test(keyring, damaged_installation_is_told_and_nothing_starts,
      .init = journey_setup_dir, .fini = journey_teardown)
 {
@@ -359,6 +378,41 @@ Test(keyring, damaged_installation_is_told_and_nothing_starts,
     journey_sub(path, sizeof(path), "keyring/keyfile");
     cr_assert_eq(journey_start(), 3);
     cr_assert(journey_log_has("slot.damaged"));
+}
+
+/* libc sorts large sets with a look at the memory of the machine: a file with many
+ * attributes must not end the process. */
+Test(keyring, keys_with_many_attributes_are_imported, .init = journey_setup,
+     .fini = journey_teardown)
+{
+    struct kv_bytes reply;
+    unsigned char *der = NULL;
+    EVP_PKEY *pkey = EVP_EC_gen("P-256");
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
+    for (unsigned i = 0; i < 200; i++) {
+        char oid[24];
+        (void)snprintf(oid, sizeof(oid), "1.3.6.1.4.1.%u", 100000 + i);
+        ASN1_OBJECT *type = OBJ_txt2obj(oid, 1);
+        cr_assert_eq(PKCS8_pkey_add1_attr_by_OBJ(info, type, V_ASN1_UTF8STRING,
+                                                 (const unsigned char *)oid, 4),
+                     1);
+        ASN1_OBJECT_free(type);
+    }
+    const int len = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
+    cr_assert_gt(len, 1024);
+    journey_restart_service();
+    const struct kv_role_key_new request = {.import = KV_IMPORT_DER,
+                                            .attrs = {.ops = KV_OP_SIGN,
+                                                      .is_enabled = 1,
+                                                      .nbf_s = KV_TIME_NONE,
+                                                      .exp_s = KV_TIME_NONE},
+                                            .material = {der, (size_t)len}};
+    cr_assert_eq(kv_fake_service_key(&journey.service, "many", &request), 0);
+    kv_fake_service_run(&journey.service);
+    cr_assert_eq(journey_sign(&reply), 0, "the keyring lives");
+    OPENSSL_free(der);
+    PKCS8_PRIV_KEY_INFO_free(info);
+    EVP_PKEY_free(pkey);
 }
 
 Test(keyring, gives_up_what_it_does_not_need, .init = journey_setup,
