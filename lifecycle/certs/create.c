@@ -109,14 +109,9 @@ static int check(struct kv_order *order, struct kv_err *err)
                           "the certificate '%s' has no policy yet: the member 'policy' "
                           "is required",
                           order->name);
+    const struct keyvault_issuer *issuer = NULL;
     int rc = kv_policy_read(given, &order->policy, err);
-    if (rc != 0)
-        return rc;
-    if (kv_str_equal_nocase(order->policy.issuer, "Self"))
-        return 0;
-    return kv_err_set(err, KV_E_INVALID, "cert.no-issuer",
-                      "there is no issuer '%s': this version offers Self",
-                      order->policy.issuer);
+    return rc != 0 ? rc : kv_order_issuer(&order->policy, &issuer, err);
 }
 
 /* The pending version: disabled until its certificate is there. */

@@ -25,14 +25,13 @@ static void put_rest(struct kv_task *task)
     kv_task_commit(task, committed);
 }
 
+/* Who renews the certificate; nobody, when it came from outside. */
 static int check_issuer(const struct kv_policy *policy, struct kv_err *err)
 {
-    if (kv_str_equal_nocase(policy->issuer, "Self") ||
-        kv_str_equal_nocase(policy->issuer, "Unknown"))
+    const struct keyvault_issuer *issuer = NULL;
+    if (kv_str_equal_nocase(policy->issuer, "Unknown"))
         return 0;
-    return kv_err_set(err, KV_E_INVALID, "cert.no-issuer",
-                      "there is no issuer '%s': this version offers Self",
-                      policy->issuer);
+    return kv_order_issuer(policy, &issuer, err);
 }
 
 /* Copy the chain of the file, in order, into the order. */
@@ -59,34 +58,10 @@ out:
     return rc;
 }
 
-/* A file of PEM becomes a secret of PEM, unless the caller says otherwise. NULL: no
- * memory; the caller owns the copy. */
-static json_t *with_content_type(const struct kv_order *order)
-{
-    const json_t *given = order->request.policy;
-    json_t *policy = given != NULL ? json_deep_copy(given) : json_object();
-    if (order->request.format != KV_IMPORT_PEM || !json_is_object(policy))
-        return policy;
-    json_t *secret = json_object_get(policy, "secret_props");
-    if (secret == NULL || json_is_null(secret)) {
-        secret = json_object();
-        (void)json_object_set_new(policy, "secret_props", secret);
-    }
-    const json_t *type = json_object_get(secret, "contentType");
-    if (json_is_object(secret) && (type == NULL || json_is_null(type)))
-        (void)json_object_set_new(secret, "contentType",
-                                  json_string("application/x-pem-file"));
-    return policy;
-}
-
 static int check_policy(struct kv_order *order, const struct kv_key_info *info,
                         struct kv_err *err)
 {
-    json_t *given = with_content_type(order);
-    if (given == NULL)
-        return KV_E_NOMEM;
-    int rc = kv_policy_of_cert(order->chain.der[0], given, &order->policy, err);
-    json_decref(given);
+    int rc = kv_policy_of_cert(order->chain.der[0], order->given, &order->policy, err);
     if (rc != 0)
         return rc;
     if (order->policy.kty != info->kty || order->policy.curve != info->curve ||
@@ -117,6 +92,45 @@ out:
         kv_order_finish(order, put_rest);
 }
 
+/* A file of PEM becomes a secret of PEM, unless the policy says otherwise. */
+static int set_content_type(json_t *policy)
+{
+    json_t *secret = json_object_get(policy, "secret_props");
+    if (secret == NULL || json_is_null(secret)) {
+        secret = json_object();
+        if (json_object_set_new(policy, "secret_props", secret) != 0)
+            return KV_E_NOMEM;
+    }
+    const json_t *type = json_object_get(secret, "contentType");
+    if (!json_is_object(secret) || (type != NULL && !json_is_null(type)))
+        return 0; /* said, or wrong: checked with the rest */
+    return json_object_set_new(secret, "contentType",
+                               json_string("application/x-pem-file")) == 0
+               ? 0
+               : KV_E_NOMEM;
+}
+
+/* Without a policy of its own, an import must not open what the name's policy closes:
+ * the stored one goes on to say what becomes of key and secret. */
+static int set_given(struct kv_order *order)
+{
+    const json_t *stored = order->stored_policy.doc;
+    if (order->request.policy != NULL)
+        order->given = json_deep_copy(order->request.policy);
+    else if (stored != NULL)
+        order->given = json_pack(
+            "{s:{s:O*},s:O*}", "key_props", "exportable",
+            json_object_get(json_object_get(stored, "key_props"), "exportable"),
+            "secret_props", json_object_get(stored, "secret_props"));
+    else
+        order->given = json_object();
+    if (order->given == NULL)
+        return KV_E_NOMEM;
+    if (order->request.format != KV_IMPORT_PEM || !json_is_object(order->given))
+        return 0;
+    return set_content_type(order->given);
+}
+
 /* Whether the key may leave again is sealed with it at once; what the member says
  * otherwise is checked with the rest of the policy. */
 static bool wants_export(const json_t *policy)
@@ -138,7 +152,7 @@ static void import_key(struct kv_order *order)
     msg.attrs = (struct kv_key_attrs){
         .ops = KV_OP_SIGN | KV_OP_VERIFY,
         .is_enabled = order->is_enabled,
-        .is_exportable = wants_export(request->policy),
+        .is_exportable = wants_export(order->given),
         .is_managed = 1,
         .nbf_s = KV_TIME_NONE,
         .exp_s = KV_TIME_NONE,
@@ -156,7 +170,9 @@ static void read_done(struct kv_task *task)
 {
     struct kv_order *order = kv_order_of(task);
     order->row.key = order->heads[KV_HEAD_CERTIFICATE].key;
-    int rc = kv_task_new_version(task, order->row.key.version);
+    int rc = set_given(order);
+    if (rc == 0)
+        rc = kv_task_new_version(task, order->row.key.version);
     if (rc != 0)
         kv_task_fail(task, rc, NULL);
     else

@@ -14,6 +14,7 @@
 #include "lifecycle/certs/chain.h"
 #include "lifecycle/certs/order.h"
 #include "lifecycle/certs/policy.h"
+#include "plugins/keyvault_issuer.h"
 
 #define KV_ORDER_CHAIN_BYTES_MAX ((size_t)KV_CHAIN_MAX * KV_CERT_DER_MAX)
 
@@ -39,7 +40,8 @@ struct kv_order {
     struct kv_chain chain;
     bool is_enabled;
     bool preserves_order;
-    json_t *tags; /* owned */
+    json_t *tags;  /* owned */
+    json_t *given; /* owned; import: what counts instead of what the certificate says */
     kv_order_cb cb;
     void *arg;
 };
@@ -69,6 +71,10 @@ void kv_order_read(struct kv_order *order, kv_task_fn next);
 /* Whether an operation is in progress. */
 bool kv_order_is_running(const struct kv_order *order);
 
+/* The issuer of a policy. KV_E_INVALID (cert.no-issuer): there is none of this name. */
+int kv_order_issuer(const struct kv_policy *policy, const struct keyvault_issuer **out,
+                    struct kv_err *err) KV_MUST_CHECK;
+
 /* The identity that the key of an order is sealed under before it is stored. */
 void kv_order_key_ident(const struct kv_order *order, struct kv_ident *ident);
 
@@ -90,7 +96,9 @@ void kv_order_put_policy(struct kv_order *order);
 /* Add the operation with this document (taken) to the batch. */
 void kv_order_put_operation(struct kv_order *order, json_t *doc, int64_t next_at_s);
 
-/* One member of a document in base64; NULL when out of memory. */
+/* One member of a document in base64; NULL when out of memory. Back: KV_E_NOMEM, or
+ * KV_E_INTEGRITY when it is no base64 of what fits into `out`, which is emptied first.
+ */
 json_t *kv_order_b64(const void *data, size_t len);
 int kv_order_b64_get(const json_t *doc, const char *member,
                      struct kv_buf *out) KV_MUST_CHECK;

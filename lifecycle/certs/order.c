@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lifecycle/certs/internal.h"
+#include "lifecycle/certs/issuer.h"
 #include "store/core/b64.h"
 #include "store/core/str.h"
 
@@ -32,6 +33,8 @@ void kv_order_fini(struct kv_order *order)
     kv_buf_free(&order->chain_bytes);
     json_decref(order->tags);
     order->tags = NULL;
+    json_decref(order->given);
+    order->given = NULL;
 }
 
 /* One order at a time: an import or another create would overtake the pending one. */
@@ -156,6 +159,18 @@ bool kv_order_is_running(const struct kv_order *order)
     const char *status =
         json_string_value(json_object_get(order->operation.doc, "status"));
     return status != NULL && strcmp(status, "inProgress") == 0;
+}
+
+int kv_order_issuer(const struct kv_policy *policy, const struct keyvault_issuer **out,
+                    struct kv_err *err)
+{
+    const struct keyvault_issuer *issuer = kv_issuer_find(policy->issuer);
+    if (issuer == NULL)
+        return kv_err_set(err, KV_E_INVALID, "cert.no-issuer",
+                          "there is no issuer '%s': this version offers Self",
+                          policy->issuer);
+    *out = issuer;
+    return 0;
 }
 
 /* --- the key --------------------------------------------------------------------- */
@@ -350,8 +365,9 @@ json_t *kv_order_b64(const void *data, size_t len)
 int kv_order_b64_get(const json_t *doc, const char *member, struct kv_buf *out)
 {
     const char *text = json_string_value(json_object_get(doc, member));
+    int rc = KV_E_INVALID;
     kv_buf_reset(out);
-    if (text == NULL || kv_b64_decode(KV_B64_STD, text, strlen(text), out) != 0)
-        return KV_E_INTEGRITY;
-    return 0;
+    if (text != NULL)
+        rc = kv_b64_decode(KV_B64_STD, text, strlen(text), out);
+    return rc == 0 || rc == KV_E_NOMEM ? rc : KV_E_INTEGRITY;
 }

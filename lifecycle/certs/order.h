@@ -17,8 +17,10 @@
 
 struct kv_order_request {
     const char *name;
-    const json_t *policy; /* as the caller gives it; NULL: the stored one, or for an
-                             import the one that the certificate stands for */
+    /* As the caller gives it. NULL: the stored one; for an import the one that the
+     * certificate stands for, of which only what becomes of key and secret
+     * (exportable, contentType) is the stored one's. */
+    const json_t *policy;
     bool is_enabled;
     json_t *tags;         /* may be NULL */
     bool preserves_order; /* the chain's order is delivered as it was given */

@@ -9,13 +9,13 @@
  *
  * State is committed before an effect is performed. So a run that is killed anywhere
  * goes on where it was: the same effect is performed again, and an issuer sees the
- * same state and the same events.
+ * same state and the same events. What an issuer says is checked like input; what this
+ * machine lacks (memory, keyring, disk) never fails an order.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lifecycle/certs/internal.h"
-#include "plugins/self/self.h"
 #include "store/core/b64.h"
 #include "store/core/str.h"
 
@@ -29,7 +29,7 @@ struct run {
     struct kv_buf csr;
     struct kv_buf events; /* JSON text for the next step */
     unsigned n_steps;
-    bool is_failing; /* the failure itself is being written */
+    struct kv_err failure; /* for good, about to be written; code 0: none */
     kv_run_cb cb;
     void *arg;
 };
@@ -72,6 +72,11 @@ static const char *text_of(const struct run *run, const char *member)
     return text != NULL ? text : "";
 }
 
+static struct keyvault_bytes bytes_of(const char *text)
+{
+    return (struct keyvault_bytes){text, strlen(text)};
+}
+
 /* --- failing -----------------------------------------------------------------------
  */
 
@@ -87,6 +92,7 @@ static bool is_passing(int rc)
     case KV_E_BUSY:
     case KV_E_IO:
     case KV_E_CONFLICT:
+    case KV_E_UNKNOWN:
         return true;
     default:
         return false;
@@ -102,36 +108,43 @@ static void drop_work(json_t *doc)
         (void)json_object_del(doc, members[i]);
 }
 
-static void failed(struct run *run, const struct kv_err *err)
+static void failure_kept(struct kv_task *task)
+{
+    const struct run *run = run_of(task);
+    kv_log(task->service->log, KV_LOG_ERROR, "cert.failed",
+           KV_S("vault", task->vault->name), KV_S("name", run->order.name),
+           KV_S("error", run->failure.id), KV_S("message", run->failure.message));
+    ended(task);
+}
+
+/* Fail the order for good. */
+static void give_up(struct run *run, const struct kv_err *err)
 {
     struct kv_order *order = &run->order;
     json_t *doc = json_copy(doc_of(run));
+    run->failure = *err;
     drop_work(doc);
     int rc = json_object_set_new(doc, "status", json_string("failed"));
     if (rc == 0)
         rc = json_object_set_new(
             doc, "error",
             json_pack("{s:s,s:s}", "code", err->id, "message", err->message));
-    kv_log(order->task.service->log, KV_LOG_ERROR, "cert.failed",
-           KV_S("vault", order->task.vault->name), KV_S("name", order->name),
-           KV_S("error", err->id), KV_S("message", err->message));
-    run->is_failing = true;
-    kv_order_put_operation(order, rc == 0 ? doc : NULL, KV_TIME_NONE);
-    if (rc != 0)
+    if (rc != 0) {
         json_decref(doc);
-    kv_task_commit(&order->task, ended);
+        doc = NULL;
+    }
+    kv_order_put_operation(order, doc, KV_TIME_NONE);
+    kv_task_commit(&order->task, failure_kept);
 }
 
 static void on_fail(struct kv_task *task, int rc, const struct kv_err *err)
 {
     struct run *run = run_of(task);
-    struct kv_err copy = *err;
-    if (run->is_failing || is_passing(rc) || doc_of(run) == NULL ||
-        !kv_order_is_running(&run->order)) {
-        end(run, rc, err);
-        return;
-    }
-    failed(run, &copy);
+    struct kv_err copy = *err; /* which may lie in the task */
+    if (run->failure.code != 0 || is_passing(rc) || !kv_order_is_running(&run->order))
+        end(run, rc, &copy);
+    else
+        give_up(run, &copy);
 }
 
 /* --- effects -----------------------------------------------------------------------
@@ -139,16 +152,28 @@ static void on_fail(struct kv_task *task, int rc, const struct kv_err *err)
 
 static void take_step(struct kv_task *task);
 
-static json_t *parse(struct keyvault_bytes bytes)
-{
-    return json_loadb(bytes.data, bytes.len, JSON_REJECT_DUPLICATES, NULL);
-}
-
 static int bad_effect(const struct run *run, struct kv_err *err)
 {
     return kv_err_set(err, KV_E_INTERNAL, "cert.bad-effect",
                       "the issuer %s asked for something that cannot be done",
                       run->issuer->type);
+}
+
+/* An effect as a JSON object: KV_E_NOMEM, or cert.bad-effect. */
+static int parse(const struct run *run, struct keyvault_bytes bytes, json_t **out,
+                 struct kv_err *err)
+{
+    json_error_t error = {.text = ""};
+    *out = json_loadb(bytes.data, bytes.len, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(*out))
+        return 0;
+    /* Where jansson fails without a word, an allocation has failed. */
+    bool is_memory =
+        *out == NULL &&
+        (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory);
+    json_decref(*out);
+    *out = NULL;
+    return is_memory ? KV_E_NOMEM : bad_effect(run, err);
 }
 
 static void sign_done(struct kv_task *task)
@@ -168,19 +193,14 @@ static void sign_done(struct kv_task *task)
 }
 
 /* {"role":"self","tbs":"base64"}: the order's own key signs its certificate. */
-static void perform_sign(struct run *run, const json_t *effect)
+static int read_sign(const struct run *run, const json_t *effect, struct kv_buf *tbs,
+                     struct kv_err *err)
 {
-    struct kv_err err = KV_ERR_INIT;
-    struct kv_buf tbs;
     const char *role = json_string_value(json_object_get(effect, "role"));
-    kv_buf_init(&tbs, KV_CERT_DER_MAX);
-    if (role == NULL || strcmp(role, "self") != 0 ||
-        kv_order_b64_get(effect, "tbs", &tbs) != 0)
-        kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
-    else
-        kv_order_sign(&run->order, KV_TBS_SELF_SIGNED,
-                      (struct kv_bytes){tbs.data, tbs.len}, sign_done);
-    kv_buf_free(&tbs);
+    int rc = role != NULL && strcmp(role, "self") == 0
+                 ? kv_order_b64_get(effect, "tbs", tbs)
+                 : KV_E_INVALID;
+    return rc == 0 || rc == KV_E_NOMEM ? rc : bad_effect(run, err);
 }
 
 /* The effect that the committed document holds. */
@@ -188,13 +208,23 @@ static void perform(struct kv_task *task)
 {
     struct run *run = run_of(task);
     struct kv_err err = KV_ERR_INIT;
-    json_t *effect = json_loads(text_of(run, "effect"), JSON_REJECT_DUPLICATES, NULL);
-    json_int_t kind = json_integer_value(json_object_get(doc_of(run), "effectKind"));
-    if (kind == KEYVAULT_EFFECT_SIGN && json_is_object(effect))
-        perform_sign(run, effect);
+    struct kv_buf tbs;
+    json_t *effect = NULL;
+    int rc = 0;
+    kv_buf_init(&tbs, KV_CERT_DER_MAX);
+    if (json_integer_value(json_object_get(doc_of(run), "effectKind")) !=
+        KEYVAULT_EFFECT_SIGN)
+        KV_TRY(bad_effect(run, &err));
+    KV_TRY(parse(run, bytes_of(text_of(run, "effect")), &effect, &err));
+    KV_TRY(read_sign(run, effect, &tbs, &err));
+out:
+    if (rc != 0)
+        kv_task_fail(task, rc, &err);
     else
-        kv_task_fail(task, bad_effect(run, &err), &err);
+        kv_order_sign(&run->order, KV_TBS_SELF_SIGNED,
+                      (struct kv_bytes){tbs.data, tbs.len}, sign_done);
     json_decref(effect);
+    kv_buf_free(&tbs);
 }
 
 /* Put the state of a step into the document, with the effect that is to follow. */
@@ -202,8 +232,8 @@ static int keep_state(struct run *run, const struct keyvault_step_out *out)
 {
     json_t *doc = doc_of(run);
     const struct keyvault_bytes effect = out->effects[0];
-    int rc = json_object_set_new(doc, "state",
-                                 json_stringn(out->state.data, out->state.len));
+    const char *state = out->state.len > 0 ? out->state.data : "";
+    int rc = json_object_set_new(doc, "state", json_stringn(state, out->state.len));
     if (rc == 0)
         rc = json_object_set_new(doc, "effectKind", json_integer(out->effect_kind));
     if (rc == 0)
@@ -230,11 +260,13 @@ static void sign(struct run *run, const struct keyvault_step_out *out)
     kv_task_commit(task, state_kept);
 }
 
-/* Look again at `at_s`, with this state and no effect pending. */
+/* Look again at `at_s`, with this state and no effect pending; never at once, or an
+ * issuer that names the past would keep the engine busy. */
 static void wait_until(struct run *run, const struct keyvault_step_out *out,
                        int64_t at_s)
 {
     struct kv_task *task = &run->order.task;
+    int64_t soonest_s = kv_now_s(task->service->clock) + 1;
     int rc = keep_state(run, out);
     (void)json_object_del(doc_of(run), "effectKind");
     (void)json_object_del(doc_of(run), "effect");
@@ -242,20 +274,20 @@ static void wait_until(struct run *run, const struct keyvault_step_out *out,
         kv_task_fail(task, rc, NULL);
         return;
     }
-    kv_order_put_operation(&run->order, json_incref(doc_of(run)), at_s);
+    kv_order_put_operation(&run->order, json_incref(doc_of(run)),
+                           at_s > soonest_s ? at_s : soonest_s);
     kv_task_commit(task, ended);
 }
 
-static void wait(struct run *run, const struct keyvault_step_out *out)
+static void wait(struct run *run, const struct keyvault_step_out *out,
+                 const json_t *effect)
 {
     struct kv_err err = KV_ERR_INIT;
-    json_t *effect = parse(out->effects[0]);
     const json_t *until = json_object_get(effect, "until_s");
     if (json_is_integer(until))
         wait_until(run, out, json_integer_value(until));
     else
         kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
-    json_decref(effect);
 }
 
 /* --- the end -----------------------------------------------------------------------
@@ -289,6 +321,8 @@ static int take_chain(struct run *run, const json_t *effect, struct kv_err *err)
     struct kv_bytes spki = {order->spki.data, order->spki.len};
     int rc = kv_chain_read(json_object_get(effect, "chain"), &order->chain_bytes,
                            &order->chain);
+    if (rc == KV_E_NOMEM)
+        return rc;
     if (rc != 0)
         return kv_err_set(err, KV_E_INVALID, "cert.bad-chain",
                           "the issuer %s delivered no chain that can be read",
@@ -300,12 +334,10 @@ static int take_chain(struct run *run, const json_t *effect, struct kv_err *err)
                                     kv_now_s(order->task.service->clock), err);
 }
 
-static void issued(struct run *run, const struct keyvault_step_out *out)
+static void issued(struct run *run, const json_t *effect)
 {
     struct kv_err err = KV_ERR_INIT;
-    json_t *effect = parse(out->effects[0]);
     int rc = take_chain(run, effect, &err);
-    json_decref(effect);
     if (rc != 0)
         kv_task_fail(&run->order.task, rc, &err);
     else
@@ -313,10 +345,10 @@ static void issued(struct run *run, const struct keyvault_step_out *out)
 }
 
 /* {"class","id","message","retry_at_s"} */
-static void refused(struct run *run, const struct keyvault_step_out *out)
+static void refused(struct run *run, const struct keyvault_step_out *out,
+                    const json_t *effect)
 {
     struct kv_err err = KV_ERR_INIT;
-    json_t *effect = parse(out->effects[0]);
     const char *kind = json_string_value(json_object_get(effect, "class"));
     const char *id = json_string_value(json_object_get(effect, "id"));
     const char *message = json_string_value(json_object_get(effect, "message"));
@@ -331,37 +363,43 @@ static void refused(struct run *run, const struct keyvault_step_out *out)
                    json_is_integer(retry) ? json_integer_value(retry)
                                           : now_s + RETRY_S);
     else
-        failed(run, &err);
-    json_decref(effect);
+        give_up(run, &err);
+}
+
+/* Text that can be kept and given back as it was. */
+static bool is_text(struct keyvault_bytes bytes)
+{
+    return bytes.len == 0 || (bytes.data != NULL && bytes.len <= KEYVAULT_STATE_MAX &&
+                              kv_utf8_is_valid(bytes.data, bytes.len));
 }
 
 static void follow(struct run *run, const struct keyvault_step_out *out)
 {
     struct kv_err err = KV_ERR_INIT;
-    bool is_sane = out->n_effects == 1 && out->state.len <= KEYVAULT_STATE_MAX &&
-                   out->effects[0].len <= KEYVAULT_STATE_MAX;
-    switch (is_sane ? out->effect_kind : 0) {
+    json_t *effect = NULL;
+    bool is_sane = out->n_effects == 1 && out->effects != NULL && is_text(out->state) &&
+                   is_text(out->effects[0]);
+    int rc =
+        is_sane ? parse(run, out->effects[0], &effect, &err) : bad_effect(run, &err);
+    switch (rc == 0 ? out->effect_kind : 0) {
     case KEYVAULT_EFFECT_SIGN:
         sign(run, out);
-        return;
+        break;
     case KEYVAULT_EFFECT_WAIT:
-        wait(run, out);
-        return;
+        wait(run, out, effect);
+        break;
     case KEYVAULT_EFFECT_ISSUED:
-        issued(run, out);
-        return;
+        issued(run, effect);
+        break;
     case KEYVAULT_EFFECT_FAILED:
-        refused(run, out);
-        return;
+        refused(run, out, effect);
+        break;
     default: /* HTTP, PUBLISH, RUN: no issuer of this version asks for them */
-        kv_task_fail(&run->order.task, bad_effect(run, &err), &err);
-        return;
+        rc = rc != 0 ? rc : bad_effect(run, &err);
+        kv_task_fail(&run->order.task, rc, &err);
+        break;
     }
-}
-
-static struct keyvault_bytes bytes_of(const char *text)
-{
-    return (struct keyvault_bytes){text, strlen(text)};
+    json_decref(effect);
 }
 
 static void take_step(struct kv_task *task)
@@ -403,11 +441,22 @@ static void take_step(struct kv_task *task)
 /* --- start -------------------------------------------------------------------------
  */
 
-static int read_version(const struct run *run, uint8_t version[KV_ID_LEN])
+static int bad_operation(const struct run *run, struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_INTEGRITY, "cert.bad-operation",
+                      "the stored operation of the certificate '%s' cannot be gone on "
+                      "with",
+                      run->order.name);
+}
+
+static int read_version(const struct run *run, uint8_t version[KV_ID_LEN],
+                        struct kv_err *err)
 {
     const char *text = text_of(run, "version");
-    return strlen(text) == KV_VERSION_TEXT_LEN ? kv_hex_decode(version, KV_ID_LEN, text)
-                                               : KV_E_INTEGRITY;
+    if (strlen(text) == KV_VERSION_TEXT_LEN &&
+        kv_hex_decode(version, KV_ID_LEN, text) == 0 && !kv_id_is_zero(version))
+        return 0;
+    return bad_operation(run, err);
 }
 
 /* Rebuild the order from the operation's document. */
@@ -415,18 +464,21 @@ static int restore(struct run *run, struct kv_err *err)
 {
     struct kv_order *order = &run->order;
     const json_t *doc = doc_of(run);
+    json_int_t term = json_integer_value(json_object_get(doc, "keyTerm"));
     int rc = 0;
+    if (term < 1 || term > UINT32_MAX)
+        KV_TRY(KV_E_INTEGRITY);
     KV_TRY(kv_policy_read(json_object_get(doc, "policy"), &order->policy, err));
+    KV_TRY(kv_order_issuer(&order->policy, &run->issuer, err));
     KV_TRY(kv_order_b64_get(doc, "csr", &run->csr));
     KV_TRY(kv_order_b64_get(doc, "key", &order->key));
     KV_TRY(kv_order_b64_get(doc, "spki", &order->spki));
-    order->key_term = (uint32_t)json_integer_value(json_object_get(doc, "keyTerm"));
+    order->key_term = (uint32_t)term;
     order->is_enabled = json_is_true(json_object_get(doc, "enabled"));
     order->preserves_order = json_is_true(json_object_get(doc, "preserveCertOrder"));
     order->tags = json_incref(json_object_get(doc, "tags"));
-    run->issuer = kv_self_issuer();
 out:
-    return rc;
+    return rc == KV_E_INTEGRITY ? bad_operation(run, err) : rc;
 }
 
 static void version_loaded(struct kv_task *task)
@@ -448,13 +500,17 @@ static void version_loaded(struct kv_task *task)
 static void read_done(struct kv_task *task)
 {
     struct run *run = run_of(task);
+    struct kv_err err = KV_ERR_INIT;
     uint8_t version[KV_ID_LEN];
-    if (!kv_order_is_running(&run->order)) {
+    bool is_running = kv_order_is_running(&run->order);
+    if (!is_running && run->order.operation.row.next_at_s == KV_TIME_NONE) {
         ended(task);
         return;
     }
-    if (read_version(run, version) != 0)
-        kv_task_fail(task, KV_E_INTEGRITY, NULL);
+    /* One that is over and due all the same would be found due again at once. */
+    int rc = is_running ? read_version(run, version, &err) : bad_operation(run, &err);
+    if (rc != 0)
+        kv_task_fail(task, rc, &err);
     else
         kv_task_load(task, KV_KIND_CERTIFICATE, run->order.name, version,
                      version_loaded);
