@@ -10,6 +10,7 @@
 #include "lifecycle/certs/chain.h"
 #include "lifecycle/certs/x500.h"
 #include "tests/support/chain_maker.h"
+#include "tests/support/fault.h"
 
 #define N 3 /* leaf, intermediate, root */
 
@@ -301,4 +302,47 @@ Test(chain, json_that_is_no_chain_is_an_integrity_error)
     }
     kv_buf_free(&store);
     free(huge);
+}
+
+/* All that is done with a chain; whatever fails leaves the buffer as it was. */
+static bool use_once(struct kv_buf *out)
+{
+    struct kv_chain chain = in_order((const size_t[]){2, 0, 1});
+    struct kv_chain again;
+    struct kv_cert_facts facts;
+    json_t *array = kv_chain_write(&chain);
+    bool ok = kv_cert_facts(chain.der[0], &facts, NULL) == 0;
+    ok = kv_chain_order(&chain, chain_made_spki(&made[0]), NULL) == 0 && ok;
+    if (kv_chain_pem(&chain, out) != 0)
+        cr_expect_eq(out->len, 0);
+    ok = out->len > 0 && ok;
+    kv_buf_free(out);
+    if (kv_chain_pfx(&chain, out) != 0)
+        cr_expect_eq(out->len, 0);
+    ok = out->len > 0 && ok;
+    kv_buf_free(out);
+    if (array != NULL && kv_chain_read(array, out, &again) != 0)
+        cr_expect_eq(out->len, 0);
+    ok = out->len > 0 && ok;
+    kv_buf_free(out);
+    json_decref(array);
+    return ok;
+}
+
+Test(chain, without_memory_everything_fails_as_a_whole, .timeout = 90)
+{
+    for (int libcrypto = 0; libcrypto < 2; libcrypto++) {
+        struct kv_buf out;
+        long n = 1;
+        kv_buf_init(&out, 65536);
+        cr_assert(fault_use_libcrypto(libcrypto == 1));
+        cr_assert(use_once(&out));
+        for (; fault_round(n); n += libcrypto == 1 ? 37 : 1) {
+            bool ok = use_once(&out);
+            cr_expect(ok || fault_was_hit(), "%ld", n);
+            cr_expect_eq(ERR_peek_error(), 0, "%ld", n);
+        }
+        cr_expect_geq(n, 4, "%ld", n);
+    }
+    (void)fault_use_libcrypto(false);
 }
