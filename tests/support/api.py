@@ -1,4 +1,4 @@
-"""A small client of the REST API, for tests in Python: over api.sock or HTTPS."""
+"""Small clients of the REST API, for tests in Python: over api.sock and over HTTPS."""
 import http.client
 import json
 import socket
@@ -18,47 +18,78 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class LoopbackConnection(http.client.HTTPSConnection):
-    """HTTPS to a name that need not resolve: it stands for the loopback address."""
+    """HTTPS to a vault's host name, which is this machine whatever the resolver says."""
 
-    def __init__(self, url, ca, timeout=15):
-        host = urllib.parse.urlsplit(url)
-        self.context = ssl.create_default_context(cafile=ca)
-        super().__init__(host.hostname, host.port, timeout=timeout, context=self.context)
+    def __init__(self, host, port, context, timeout=60, source=None):
+        super().__init__(host, port, context=context, timeout=timeout)
+        self.tls = context
+        self.source = source
 
     def connect(self):
-        self.sock = self.context.wrap_socket(
-            socket.create_connection(("127.0.0.1", self.port), self.timeout),
-            server_hostname=self.host)
+        source = (self.source, 0) if self.source else None
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout, source)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+
+
+class Reply:
+    """Status, headers, and the body: raw and as JSON (None: no body)."""
+
+    def __init__(self, reply):
+        self.status = reply.status
+        self.headers = reply.headers
+        self.body = reply.read()
+        self.json = json.loads(self.body) if self.body else None
+
+    def error(self, field):
+        """"code", "id", "message" of an error; "inner" is the inner code."""
+        error = (self.json or {}).get("error") or {}
+        if field == "inner":
+            return (error.get("innererror") or {}).get("code")
+        return error.get(field)
 
 
 class Api:
-    """One keep-alive connection; call() returns (status, parsed JSON or None), and
-    leaves the reply's headers in `headers`."""
+    """One keep-alive connection; call() returns (status, parsed JSON or None)."""
 
     VERSION = "api-version=2025-07-01"
 
-    def __init__(self, path=None, connection=None, token=None):
-        self.connection = connection or UnixConnection(path)
-        self.token = token
-        self.headers = {}
+    def __init__(self, path):
+        self.connection = UnixConnection(path)
+        self.token = None
 
-    @classmethod
-    def https(cls, env):
-        """`env` is what DIR/env exports."""
-        connection = LoopbackConnection(env["KEYVAULT_URL"], env["KEYVAULT_CA"])
-        return cls(connection=connection, token=env["KEYVAULT_TOKEN"])
+    def send(self, method, path, body=None, headers=None, version=VERSION):
+        """One request. `body`: bytes, an iterator of them (sent in chunks), or anything
+        that JSON can say. A Reply."""
+        is_raw = body is None or isinstance(body, bytes) or hasattr(body, "__next__")
+        data = body if is_raw else json.dumps(body).encode()
+        if version:
+            path += ("&" if "?" in path else "?") + version
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        if self.token:
+            sent["Authorization"] = "Bearer " + self.token
+        sent.update(headers or {})
+        sent = {name: value for name, value in sent.items() if value is not None}
+        try:
+            self.connection.request(method, path, body=data, headers=sent)
+            return Reply(self.connection.getresponse())
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            raise
 
     def call(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        path += ("&" if "?" in path else "?") + self.VERSION
-        headers = {"Content-Type": "application/json"} if data is not None else {}
-        if self.token is not None:
-            headers["Authorization"] = "Bearer " + self.token
-        self.connection.request(method, path, body=data, headers=headers)
-        reply = self.connection.getresponse()
-        text = reply.read()
-        self.headers = reply.headers
-        return reply.status, json.loads(text) if text else None
+        reply = self.send(method, path, body)
+        return reply.status, reply.json
 
     def close(self):
         self.connection.close()
+
+
+class Https(Api):
+    """The same over HTTPS, with the token of DIR/env (`dev` is a dev.Dev)."""
+
+    def __init__(self, dev, token=True, host=None, source=None):
+        url = urllib.parse.urlsplit(dev.env["KEYVAULT_URL"])
+        self.context = ssl.create_default_context(cafile=dev.env["KEYVAULT_CA"])
+        self.connection = LoopbackConnection(host or url.hostname, url.port, self.context,
+                                             source=source)
+        self.token = dev.env["KEYVAULT_TOKEN"] if token is True else token
