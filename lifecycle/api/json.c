@@ -8,6 +8,7 @@
 
 #include "lifecycle/api/internal.h"
 #include "store/core/b64.h"
+#include "store/core/secret.h"
 #include "store/core/str.h"
 
 /* Deepest nesting of brackets outside strings. */
@@ -44,7 +45,12 @@ int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *
         return kv_err_set(err, KV_E_INVALID, "api.bad-body",
                           "the request body nests deeper than %d levels",
                           KV_JSON_DEPTH_MAX);
+    size_t n_failures = kv_wiping_failures();
     json_t *value = json_loadb((const char *)data, len, JSON_REJECT_DUPLICATES, &error);
+    if (kv_wiping_failures() != n_failures) { /* jansson cuts what it cannot store */
+        json_decref(value);
+        return KV_E_NOMEM;
+    }
     if (json_is_object(value)) {
         *out = value;
         return 0;

@@ -17,6 +17,7 @@
 
 #include "lifecycle/certs/internal.h"
 #include "store/core/b64.h"
+#include "store/core/secret.h"
 #include "store/core/str.h"
 
 #define STEPS_MAX 64 /* of one run; an issuer that wants more goes on in the next */
@@ -29,7 +30,8 @@ struct run {
     struct kv_buf csr;
     struct kv_buf events; /* JSON text for the next step */
     unsigned n_steps;
-    struct kv_err failure; /* for good, about to be written; code 0: none */
+    struct kv_err failure;   /* for good, about to be written; code 0: none */
+    size_t n_alloc_failures; /* of libraries, when it started */
     kv_run_cb cb;
     void *arg;
 };
@@ -141,7 +143,10 @@ static void on_fail(struct kv_task *task, int rc, const struct kv_err *err)
 {
     struct run *run = run_of(task);
     struct kv_err copy = *err; /* which may lie in the task */
-    if (run->failure.code != 0 || is_passing(rc) || !kv_order_is_running(&run->order))
+    /* Libraries without memory blame keys, certificates and text. */
+    bool is_memory = kv_wiping_failures() != run->n_alloc_failures;
+    if (run->failure.code != 0 || is_memory || is_passing(rc) ||
+        !kv_order_is_running(&run->order))
         end(run, rc, &copy);
     else
         give_up(run, &copy);
@@ -163,14 +168,12 @@ static int bad_effect(const struct run *run, struct kv_err *err)
 static int parse(const struct run *run, struct keyvault_bytes bytes, json_t **out,
                  struct kv_err *err)
 {
-    json_error_t error = {.text = ""};
-    *out = json_loadb(bytes.data, bytes.len, JSON_REJECT_DUPLICATES, &error);
-    if (json_is_object(*out))
+    size_t n_failures = kv_wiping_failures();
+    *out = json_loadb(bytes.data, bytes.len, JSON_REJECT_DUPLICATES, NULL);
+    /* Without memory jansson cuts tokens, or blames the text. */
+    bool is_memory = kv_wiping_failures() != n_failures;
+    if (!is_memory && json_is_object(*out))
         return 0;
-    /* Where jansson fails without a word, an allocation has failed. */
-    bool is_memory =
-        *out == NULL &&
-        (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory);
     json_decref(*out);
     *out = NULL;
     return is_memory ? KV_E_NOMEM : bad_effect(run, err);
@@ -363,7 +366,7 @@ static void refused(struct run *run, const struct keyvault_step_out *out,
                    json_is_integer(retry) ? json_integer_value(retry)
                                           : now_s + RETRY_S);
     else
-        give_up(run, &err);
+        kv_task_fail(&run->order.task, err.code, &err);
 }
 
 /* Text that can be kept and given back as it was. */
@@ -529,6 +532,7 @@ int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char 
         run_free(run);
         return rc;
     }
+    run->n_alloc_failures = kv_wiping_failures();
     run->cb = cb;
     run->arg = arg;
     kv_order_read(&run->order, read_done);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/core/secret.h"
 #include "store/core/str.h"
 
 void kv_row_ident(const struct kv_row *row, struct kv_ident *ident)
@@ -91,11 +92,16 @@ static int mismatch(const struct kv_object *object, struct kv_err *err)
 int kv_object_read_doc(struct kv_object *object, struct kv_bytes body,
                        struct kv_err *err)
 {
+    size_t n_failures = kv_wiping_failures();
     json_t *index = NULL;
     json_t *text =
         json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
     json_t *doc = json_object_get(text, "doc");
     int rc = 0;
+    if (kv_wiping_failures() != n_failures) { /* jansson cuts what it cannot store */
+        rc = KV_E_NOMEM;
+        goto out;
+    }
     if (!json_is_object(doc)) {
         rc = kv_err_set(err, KV_E_INTEGRITY, "object.bad-body",
                         "the sealed body of the %s '%s' is not a document",

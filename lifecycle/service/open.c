@@ -104,6 +104,7 @@ static int read_infos(struct open *open, struct kv_bytes payload)
         else
             damaged(object, status, &err);
         set_status(open, open->chunk[i], status, &err);
+        rc = status == KV_E_NOMEM ? status : 0; /* nothing is wrong with the row */
     }
     free(infos);
     return rc;
@@ -126,6 +127,7 @@ static int read_bodies(struct open *open, struct kv_bytes payload)
         else
             damaged(object, status, &err);
         set_status(open, open->chunk[i], status, &err);
+        rc = status == KV_E_NOMEM ? status : 0; /* nothing is wrong with the row */
     }
     free(rows);
     return rc;
@@ -140,7 +142,7 @@ static void on_opened(void *arg, int rc, struct kv_bytes payload,
     struct kv_err local = KV_ERR_INIT;
     if (rc == 0) {
         rc = open->is_keys ? read_infos(open, payload) : read_bodies(open, payload);
-        if (rc != 0)
+        if (rc != 0 && rc != KV_E_NOMEM)
             rc = kv_err_set(&local, KV_E_INTERNAL, "keyring.bad-reply",
                             "the keyring's answer cannot be read");
         err = &local;

@@ -14,6 +14,7 @@
 
 #include "plugins/self/tbs.h"
 #include "store/core/b64.h"
+#include "store/core/secret.h"
 #include "store/core/str.h"
 
 #define KV_SELF_CERT_MAX 16384 /* bytes of DER */
@@ -94,13 +95,19 @@ static int failed(struct keyvault_step_out *out, const char *error_class, json_t
                             "message", err->message));
 }
 
-/* KV_E_INVALID when the bytes are no JSON. KV_E_NOMEM when memory ran out, as far as
- * jansson tells: sometimes it calls what it had no memory for an invalid token. */
+/* KV_E_INVALID when the bytes are no JSON; KV_E_NOMEM when memory ran out, which
+ * jansson calls an invalid token in places, or does not notice. */
 static int parse(const struct keyvault_bytes *bytes, json_t **out)
 {
     json_error_t error = {.text = ""};
+    size_t n_failures = kv_wiping_failures();
 
     *out = json_loadb(bytes->data, bytes->len, JSON_REJECT_DUPLICATES, &error);
+    if (kv_wiping_failures() != n_failures) {
+        json_decref(*out);
+        *out = NULL;
+        return KV_E_NOMEM;
+    }
     if (*out != NULL)
         return 0;
     return error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory

@@ -11,6 +11,7 @@
 
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -74,14 +75,28 @@ bool kv_equal_ct(const void *a, const void *b, size_t len)
     return len == 0 || CRYPTO_memcmp(a, b, len) == 0;
 }
 
+static atomic_size_t n_failures;
+
+static void *counted(void *block)
+{
+    if (block == NULL)
+        (void)atomic_fetch_add(&n_failures, 1);
+    return block;
+}
+
+size_t kv_wiping_failures(void)
+{
+    return atomic_load(&n_failures);
+}
+
 void *kv_wiping_malloc(size_t size)
 {
-    return malloc(size);
+    return counted(malloc(size));
 }
 
 void *kv_wiping_calloc(size_t n, size_t size)
 {
-    return calloc(n, size);
+    return counted(calloc(n, size));
 }
 
 /* Never realloc(3): it may move the block and leave a copy behind. */
@@ -93,7 +108,7 @@ void *kv_wiping_realloc(void *ptr, size_t size)
         kv_wiping_free(ptr);
         return NULL;
     }
-    void *moved = malloc(size);
+    void *moved = kv_wiping_malloc(size);
     if (moved == NULL)
         return NULL;
     size_t old_size = malloc_usable_size(ptr);

@@ -44,6 +44,11 @@ void *kv_wiping_calloc(size_t n, size_t size);
 void *kv_wiping_realloc(void *ptr, size_t size);
 void kv_wiping_free(void *ptr);
 
+/* How many allocations of these functions have failed so far, in any thread. For
+ * callers of libraries that lose bytes without a word (jansson cuts tokens) or blame
+ * the input: compare before and after. */
+size_t kv_wiping_failures(void);
+
 /* Give libcrypto that allocator, and keep it from reading a configuration file: an
  * openssl.cnf that loads the vault's own module would make the process call itself.
  * The first statement of a main that sees keys or secrets. KV_E_INTERNAL when

@@ -7,6 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+void (*fake_link_own)(bool is_own);
+
+static void own(bool is_own)
+{
+    if (fake_link_own != NULL)
+        fake_link_own(is_own);
+}
+
 struct fake_call {
     struct fake_call *next;
     uint16_t verb;
@@ -45,6 +53,7 @@ static void answer_first(struct kv_keyring *link)
     struct kv_bytes payload = {NULL, 0};
     struct kv_buf reply;
     struct kv_err err = KV_ERR_INIT;
+    own(true);
     link->first = call->next;
     kv_buf_init_secret(&reply, KV_FRAME_MAX_ROLE);
     int rc = serve(link, call, &reply, &err);
@@ -53,6 +62,7 @@ static void answer_first(struct kv_keyring *link)
     else
         kv_err_set(&err, rc, "keyring.failed", "the keyring failed");
     kv_buf_free(&reply);
+    own(false);
     call->cb(call->arg, rc, payload, rc != 0 ? &err : NULL);
     free((void *)payload.data);
     kv_buf_free(&call->payload);
@@ -68,6 +78,21 @@ static void on_idle(uv_idle_t *idle)
         (void)uv_idle_stop(idle);
 }
 
+static void add_call(struct kv_keyring *link, const struct fake_call *values,
+                     const struct kv_buf *payload)
+{
+    struct fake_call *call = malloc(sizeof(*call));
+    cr_assert_not_null(call);
+    *call = *values;
+    kv_buf_init_secret(&call->payload, KV_FRAME_MAX_ROLE);
+    cr_assert_eq(kv_buf_append(&call->payload, payload->data, payload->len), 0);
+    if (link->first == NULL)
+        link->first = call;
+    else
+        link->last->next = call;
+    link->last = call;
+}
+
 int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
                     const struct kv_buf *payload, kv_keyring_cb cb, void *arg)
 {
@@ -77,19 +102,16 @@ int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
     bool must_fail = link->fail_in > 0 && --link->fail_in == 0;
     if (must_fail && link->fails_at_once)
         return link->fail_rc;
-    struct fake_call *call = calloc(1, sizeof(*call));
-    cr_assert_not_null(call);
-    call->verb = verb;
-    call->rc = must_fail ? link->fail_rc : 0;
-    call->cb = cb;
-    call->arg = arg;
-    kv_buf_init_secret(&call->payload, KV_FRAME_MAX_ROLE);
-    cr_assert_eq(kv_buf_append(&call->payload, payload->data, payload->len), 0);
-    if (link->first == NULL)
-        link->first = call;
-    else
-        link->last->next = call;
-    link->last = call;
+    own(true);
+    add_call(link,
+             &(struct fake_call){
+                 .verb = verb,
+                 .rc = must_fail ? link->fail_rc : 0,
+                 .cb = cb,
+                 .arg = arg,
+             },
+             payload);
+    own(false);
     (void)uv_idle_start(&link->idle, on_idle); /* fails only without a callback */
     return 0;
 }

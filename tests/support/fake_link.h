@@ -9,6 +9,10 @@
 #include "lifecycle/service/keyring.h"
 #include "tests/support/room.h"
 
+/* Called around what the keyring and this link do for themselves (fault_pause), when
+ * set. */
+extern void (*fake_link_own)(bool is_own);
+
 struct fake_call; /* one that waits for its answer */
 
 struct kv_keyring {

@@ -147,7 +147,9 @@ Test(secret, wiping_allocator_behaves_like_malloc)
 Test(secret, wiping_allocator_refuses_what_wraps)
 {
     volatile size_t half = SIZE_MAX / 2;
+    size_t n_failures = kv_wiping_failures();
     cr_expect_null(kv_wiping_calloc(half, 3));
+    cr_expect_eq(kv_wiping_failures(), n_failures + 1);
     uint8_t *data = kv_wiping_malloc(16);
     cr_assert_not_null(data);
     data[0] = 7;
