@@ -8,7 +8,6 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent.parent / "support"))
-sys.path.insert(0, str(HERE.parent))
 from api import Https  # noqa: E402
 from dev import Dev  # noqa: E402
 from jose import (CURVES, Openssl, b64, public_pem, signature_from_der,  # noqa: E402

@@ -1,6 +1,6 @@
 """The REST API as a stranger meets it: over HTTPS, with each rule of the contract.
 
-    python3 tests/integration/api/api.py BUILD
+    python3 tests/integration/api/contract.py BUILD
 """
 import concurrent.futures
 import http.client
