@@ -1,7 +1,8 @@
 /*
- * The sandbox of sanitizer builds: the sanitizers read /proc, map shadow memory, and
- * at exit look at the process from a thread of their own. So everything is allowed
- * but what would be a breach: running programs, networks, new listeners.
+ * The sandbox of sanitizer and coverage builds: the sanitizers read /proc, map shadow
+ * memory, and at exit look at the process from a thread of their own; coverage counts
+ * are written at exit. So everything is allowed but what would be a breach: running
+ * programs, networks, new listeners.
  */
 #include <errno.h>
 #include <seccomp.h>

@@ -128,7 +128,7 @@ static const struct {
     const char *name;
     int (*act)(void);
     int outcome; /* exit status, or minus the signal */
-    bool is_sanitized_too;
+    bool is_instrumented_too;
 } rows[] = {
     {"clock and chance", read_clock_and_chance, FINE, true},
     {"sort", sort_much, FINE, true},
@@ -167,8 +167,8 @@ static int outcome_of(int (*act)(void))
 Test(sandbox, each_call_has_its_outcome)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-#ifdef KV_SANITIZED
-        if (!rows[i].is_sanitized_too)
+#ifdef KV_INSTRUMENTED
+        if (!rows[i].is_instrumented_too)
             continue;
 #endif
         cr_expect_eq(outcome_of(rows[i].act), rows[i].outcome, "%s: %d", rows[i].name,
@@ -178,8 +178,8 @@ Test(sandbox, each_call_has_its_outcome)
 
 Test(sandbox, inherited_descriptors_are_closed_but_one)
 {
-#ifdef KV_SANITIZED
-    cr_skip_test("the sanitizers' log is one of them");
+#ifdef KV_INSTRUMENTED
+    cr_skip_test("the log of a sanitizer is one of them");
 #endif
     int fds[6];
     for (int i = 0; i < 6; i++)
