@@ -7,7 +7,8 @@
  *
  * A "life" of the daemon is one process of it as seen through SO_PEERCRED; when the
  * pid behind the socket changes, or a connection breaks, a new life begins and every
- * key is opened and compared again before it is used.
+ * key is opened and compared again before it is used. While the daemon lives but cannot
+ * give new grants, OPEN is left out for a while at a time, because each would wait.
  */
 #include "provider/client.h"
 
@@ -17,6 +18,7 @@
 
 #include "provider/async.h"
 #include "provider/pool.h"
+#include "store/core/clock.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
@@ -27,6 +29,7 @@ struct kv_client {
     struct kv_pool pool;
     _Atomic int64_t server_pid; /* of the newest connection; 0 before the first */
     _Atomic uint32_t life;
+    _Atomic int64_t open_from_ms; /* no OPEN before: the service was away */
     _Atomic int twin_state;
     struct kv_conn_target twin; /* written once, before TWIN_KNOWN is set */
 };
@@ -246,11 +249,14 @@ static int compare_key(void *arg, struct kv_bytes payload, struct kv_err *err)
 }
 
 /* Ask for the grant and compare, once per key and life of the daemon. */
-static int open_key(const struct kv_client *client, struct kv_conn *conn,
+static int open_key(struct kv_client *client, struct kv_conn *conn,
                     const struct kv_client_key *key, struct kv_err *err)
 {
     uint64_t life = current_life(client);
     if (key == NULL || atomic_load(key->opened) == life)
+        return 0;
+    int64_t open_from_ms = atomic_load(&client->open_from_ms);
+    if (open_from_ms != 0 && kv_monotonic_ms(kv_clock_system()) < open_from_ms)
         return 0;
     struct kv_msg_uri msg = {.ops = 0};
     int rc = kv_str_copy(msg.uri, sizeof(msg.uri), key->uri);
@@ -268,6 +274,8 @@ static int open_key(const struct kv_client *client, struct kv_conn *conn,
         return rc;
     /* The daemon is there, but whom it asks for new grants is not. A grant that it has
      * given before, to another worker, still holds: let it decide by the version. */
+    atomic_store(&client->open_from_ms,
+                 kv_monotonic_ms(kv_clock_system()) + client->config.reply_timeout_ms);
     *err = KV_ERR_INIT;
     return 0;
 }
@@ -279,7 +287,8 @@ static int attempt(struct kv_client *client, struct kv_conn *conn,
                    struct kv_err *err)
 {
     *may_retry = false;
-    if (conn->fd >= 0 && !kv_conn_is_ours(conn))
+    /* That of a wait context stays: its owner still has it, and it was looked at. */
+    if (conn->fd >= 0 && conn->on_wait == NULL && !kv_conn_is_ours(conn))
         kv_conn_close(conn);
     int rc = 0;
     if (conn->fd < 0)

@@ -71,7 +71,7 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection,
         ok = emit_der(der, (size_t)len, data_cb, data_cbarg);
     OPENSSL_free(label);
     OPENSSL_free(header);
-    OPENSSL_free(der);
+    OPENSSL_clear_free(der, (size_t)len); /* may be a private key of the host */
     BIO_free(bio);
     return ok;
 }

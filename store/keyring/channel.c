@@ -213,7 +213,7 @@ static void on_tick(uv_timer_t *timer)
             guest_leave(guest, NULL);
         guest = next;
     }
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2 && channel->listen_fds[i] >= 0; i++) {
         if (!uv_is_active((uv_handle_t *)&channel->listeners[i]))
             (void)uv_poll_start(&channel->listeners[i], UV_READABLE,
                                 on_listener); /* tried again at the next tick */
@@ -270,15 +270,20 @@ static int listen_both(struct kv_channel *channel, struct kv_err *err)
     channel->listen_fds[0] = kv_listen_unix(channel->config.path, 0666, err);
     if (channel->listen_fds[0] < 0)
         return KV_E_IO;
-    channel->listen_fds[1] = kv_listen_unix(name, 0, err);
-    return channel->listen_fds[1] < 0 ? KV_E_IO : 0;
+    /* Anybody may take an abstract name: that must not keep the keyring from serving.
+     */
+    struct kv_err reason = KV_ERR_INIT;
+    channel->listen_fds[1] = kv_listen_unix(name, 0, &reason);
+    if (channel->listen_fds[1] < 0)
+        kv_log_err(channel->config.log, KV_LOG_WARN, "channel.no-twin", &reason);
+    return 0;
 }
 
 /* These cannot fail for a loop and descriptors that are good. */
 static void start_accepting(struct kv_channel *channel)
 {
     uv_loop_t *loop = channel->config.loop;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2 && channel->listen_fds[i] >= 0; i++) {
         KV_ASSERT(uv_poll_init(loop, &channel->listeners[i], channel->listen_fds[i]) ==
                   0);
         channel->listeners[i].data = channel;
@@ -329,7 +334,7 @@ out:
 void kv_channel_shut(struct kv_channel *channel)
 {
     atomic_store(&channel->is_shut, true);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2 && channel->listen_fds[i] >= 0; i++) {
         uv_close((uv_handle_t *)&channel->listeners[i], NULL);
         close(channel->listen_fds[i]);
     }

@@ -1,7 +1,8 @@
 /*
  * keys.sock: the front door of the key process.
  *
- * Binds and listens (a path of mode 0666 and its abstract twin), takes each client's
+ * Binds and listens (a path of mode 0666 and, if it can be had, its abstract twin for
+ * clients in a chroot), takes each client's
  * uid from the kernel, reads HELLO, and hands the connection to the loop thread of
  * the client's CPU. Caps: connections and waiting frames, in all and per uid. Main
  * thread only.

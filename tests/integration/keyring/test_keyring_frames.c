@@ -4,9 +4,12 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +33,35 @@ Test(keyring_frames, has_an_abstract_twin, .init = journey_setup,
     cr_assert_eq(kv_channel_client_hello(&twin, KV_VERB_HELLO, 0, &hello), 0);
     cr_assert_eq(hello.has_service, 1);
     kv_channel_client_close(&twin);
+}
+
+/* A local user takes the abstract name while the keyring is away. */
+Test(keyring_frames, squatter_of_the_abstract_name_does_not_stop_it,
+     .init = journey_setup, .fini = journey_teardown)
+{
+    struct kv_bytes reply;
+    struct kv_msg_hello_reply hello;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char id[2 * KV_ID_LEN + 1];
+    cr_assert_eq(kv_channel_client_hello(&journey.client, KV_VERB_HELLO, 0, &hello), 0);
+    kv_hex_encode(id, hello.installation, KV_ID_LEN);
+    const int n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
+                           "keyvault/%s/keys", id);
+    cr_assert_eq(journey_stop(SIGTERM), 0);
+    kv_channel_client_close(&journey.client);
+    kv_fake_service_hang_up(&journey.service);
+    const int squatter = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(
+        bind(squatter, (const struct sockaddr *)&address,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)),
+        0);
+    cr_assert_eq(journey_start(), 0);
+    cr_assert(journey_log_has("channel.no-twin"));
+    cr_assert_eq(kv_fake_service_open(&journey.service, journey.role_path), 0);
+    kv_fake_service_run(&journey.service);
+    journey_connect_client();
+    cr_assert_eq(journey_sign(&reply), 0);
+    close(squatter);
 }
 
 static void put_u32(uint8_t *out, uint32_t value)
