@@ -5,7 +5,8 @@
  *
  * The list also tells when the next one is due. A run that could not go on because
  * something of this machine is missing (keyring away, disk full) is tried again with a
- * delay that doubles up to a minute.
+ * delay that doubles up to a minute, once for all runs that fail in the meantime. The
+ * timer is only ever moved forward: a delay does not undo a kick.
  */
 #include "lifecycle/certs/engine.h"
 
@@ -32,6 +33,7 @@ struct kv_engine {
     uv_timer_t timer;
     struct active active[RUNS_MAX];
     unsigned delay_ms; /* 0: nothing failed lately */
+    bool is_delayed;   /* the timer has been set to that */
     bool is_scanning;
     bool is_again; /* kicked while scanning */
     bool is_stopped;
@@ -41,12 +43,18 @@ static void on_timer(uv_timer_t *timer);
 
 static void look_in(struct kv_engine *engine, uint64_t ms)
 {
-    if (!engine->is_stopped)
-        (void)uv_timer_start(&engine->timer, on_timer, ms, 0);
+    const uv_handle_t *handle = (const uv_handle_t *)&engine->timer;
+    if (engine->is_stopped ||
+        (uv_is_active(handle) && uv_timer_get_due_in(&engine->timer) <= ms))
+        return;
+    (void)uv_timer_start(&engine->timer, on_timer, ms, 0); /* fails when closing */
 }
 
 static void delay(struct kv_engine *engine)
 {
+    if (engine->is_delayed)
+        return;
+    engine->is_delayed = true;
     engine->delay_ms = engine->delay_ms == 0 ? DELAY_MIN_MS : 2 * engine->delay_ms;
     if (engine->delay_ms > DELAY_MAX_MS)
         engine->delay_ms = DELAY_MAX_MS;
@@ -63,7 +71,9 @@ static void on_run_end(void *arg, int rc, const struct kv_err *err)
         kv_engine_kick(engine);
         return;
     }
-    kv_log_err(engine->service->log, KV_LOG_WARN, "cert.delayed", err);
+    kv_log(engine->service->log, KV_LOG_WARN, "cert.delayed",
+           KV_S("name", active->key.name), KV_S("error", err->id),
+           KV_S("message", err->message));
     delay(engine);
 }
 
@@ -128,7 +138,7 @@ static void scanned(struct kv_task *task)
     engine->is_scanning = false;
     look_in(engine, engine->is_again ? 0 : next_ms);
     engine->is_again = false;
-    for (size_t i = 0; i < n_due; i++)
+    for (size_t i = 0; i < n_due && !engine->is_stopped; i++)
         start_run(engine, &due[i]);
 }
 
@@ -136,6 +146,7 @@ static void scan_failed(struct kv_task *task, int rc, const struct kv_err *err)
 {
     struct kv_engine *engine = (struct kv_engine *)task;
     engine->is_scanning = false;
+    engine->is_again = false;
     if (rc != KV_E_UNAVAILABLE)
         kv_log_err(engine->service->log, KV_LOG_WARN, "cert.delayed", err);
     kv_task_fini(task);
@@ -146,6 +157,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct kv_engine *engine = timer->data;
     struct kv_service *service = engine->service;
+    engine->is_delayed = false;
     if (service->is_stopping || engine->is_stopped)
         return;
     if (engine->is_scanning) {

@@ -303,6 +303,8 @@ static void on_connected(void *arg, const struct kv_msg_hello_reply *hello)
     memcpy(service->installation, hello->installation, KV_ID_LEN);
     kv_uuid_format(service->installation, service->tenant);
     boot(app);
+    if (service->is_ready)
+        kv_engine_kick(service->engine); /* what waits for the keyring */
 }
 
 static void on_retry(uv_timer_t *timer)
