@@ -166,7 +166,8 @@ def encryption(vault):
             expect(unb64(vault.use(kid, "decrypt", alg=alg, value=b64(theirs))) == plain,
                    f"{alg} of openssl")
         if alg != "RSA1_5":
-            spoilt = unb64(encrypted)[:-1] + b"\0"
+            spoilt = unb64(encrypted)
+            spoilt = spoilt[:-1] + bytes([spoilt[-1] ^ 1])
             vault.refused("/keys/rsa2048//decrypt", {"alg": alg, "value": b64(spoilt)},
                           400, "BadParameter", "key.decrypt-failed")
     for length in (0, 1, 255, 257):
