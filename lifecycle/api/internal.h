@@ -76,17 +76,17 @@ bool kv_json_is_media_type(const char *type);
 
 /* Read a member. null counts as absent: outputs stay. A missing required member is
  * api.missing-field, another type or size api.bad-field. Strings are borrowed. */
-enum kv_need { KV_OPTIONAL, KV_REQUIRED };
-int kv_json_string(const json_t *object, const char *field, enum kv_need need,
+enum kv_presence { KV_OPTIONAL, KV_REQUIRED };
+int kv_json_string(const json_t *object, const char *field, enum kv_presence need,
                    const char **out, struct kv_err *err) KV_MUST_CHECK;
 int kv_json_bool(const json_t *object, const char *field, bool *out,
                  struct kv_err *err) KV_MUST_CHECK;
 int kv_json_integer(const json_t *object, const char *field, int64_t *out,
                     struct kv_err *err) KV_MUST_CHECK;
-int kv_json_object(const json_t *object, const char *field, enum kv_need need,
+int kv_json_object(const json_t *object, const char *field, enum kv_presence need,
                    const json_t **out, struct kv_err *err) KV_MUST_CHECK;
 /* Base64url text, decoded and appended to `out`. */
-int kv_json_bytes(const json_t *object, const char *field, enum kv_need need,
+int kv_json_bytes(const json_t *object, const char *field, enum kv_presence need,
                   struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
 /* Count of characters (code points) of UTF-8 text. */

@@ -85,7 +85,7 @@ static int wrong_type(const char *field, const char *type, struct kv_err *err)
 }
 
 /* The member, or NULL with *rc 0 (absent) or a failure. */
-static json_t *member(const json_t *object, const char *field, enum kv_need need,
+static json_t *member(const json_t *object, const char *field, enum kv_presence need,
                       int *rc, struct kv_err *err)
 {
     json_t *value = json_object_get(object, field);
@@ -98,7 +98,7 @@ static json_t *member(const json_t *object, const char *field, enum kv_need need
     return NULL;
 }
 
-int kv_json_string(const json_t *object, const char *field, enum kv_need need,
+int kv_json_string(const json_t *object, const char *field, enum kv_presence need,
                    const char **out, struct kv_err *err)
 {
     int rc = 0;
@@ -136,7 +136,7 @@ int kv_json_integer(const json_t *object, const char *field, int64_t *out,
     return 0;
 }
 
-int kv_json_object(const json_t *object, const char *field, enum kv_need need,
+int kv_json_object(const json_t *object, const char *field, enum kv_presence need,
                    const json_t **out, struct kv_err *err)
 {
     int rc = 0;
@@ -149,7 +149,7 @@ int kv_json_object(const json_t *object, const char *field, enum kv_need need,
     return 0;
 }
 
-int kv_json_bytes(const json_t *object, const char *field, enum kv_need need,
+int kv_json_bytes(const json_t *object, const char *field, enum kv_presence need,
                   struct kv_buf *out, struct kv_err *err)
 {
     const char *text = NULL;

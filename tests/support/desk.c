@@ -18,157 +18,15 @@
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/keyring.h"
 #include "store/db/memory.h"
-#include "tests/support/room.h"
 
 #define WAIT_MS 10000
+#define TURNS_PER_MS 20
 
-void (*desk_own)(bool is_own);
-
+/* What the desk does for itself is no failure of the service. */
 static void own(bool is_own)
 {
-    if (desk_own != NULL)
-        desk_own(is_own);
-}
-
-/* --- the link ----------------------------------------------------------------------
- */
-
-struct waiting {
-    struct waiting *next;
-    uint16_t verb;
-    struct kv_buf payload;
-    kv_keyring_cb cb;
-    void *arg;
-};
-
-struct kv_keyring {
-    struct desk *desk;
-    uv_idle_t idle; /* runs while calls may be answered */
-    struct waiting *first;
-    struct waiting **last;
-};
-
-static int serve(struct desk *desk, const struct waiting *call, struct kv_buf *reply,
-                 struct kv_err *err)
-{
-    if (desk->is_sealed)
-        return kv_err_set(err, KV_E_SEALED, "keyring.sealed", "the vault is sealed");
-    if (desk->is_unreachable)
-        return kv_err_set(err, KV_E_UNAVAILABLE, "keyring.unreachable",
-                          "the keyring cannot be reached at present");
-    if (desk->fail_verb == call->verb) {
-        desk->fail_verb = 0;
-        return kv_err_set(err, desk->fail_rc, desk->fail_id, "a test wants this");
-    }
-    return kv_room_serve(desk->room, call->verb, &call->payload, reply, err);
-}
-
-static void answer_one(struct desk *desk)
-{
-    struct kv_keyring *link = desk->link;
-    struct waiting *call = link->first;
-    struct kv_buf reply;
-    struct kv_err err = KV_ERR_INIT;
-    link->first = call->next;
-    if (link->first == NULL)
-        link->last = &link->first;
-    own(true);
-    kv_buf_init_secret(&reply, KV_FRAME_MAX_ROLE);
-    int rc = serve(desk, call, &reply, &err);
-    struct kv_bytes payload = {NULL, 0};
-    if (rc == 0) { /* alone on the heap, so that a sanitizer guards its end */
-        payload.data = malloc(reply.len > 0 ? reply.len : 1);
-        payload.len = reply.len;
-        if (reply.len > 0)
-            memcpy((void *)payload.data, reply.data, reply.len);
-    } else {
-        kv_err_set(&err, rc, "keyring.failed", "failed");
-    }
-    kv_buf_free(&reply);
-    own(false);
-    call->cb(call->arg, rc, payload, rc != 0 ? &err : NULL);
-    free((void *)payload.data);
-    kv_buf_free(&call->payload);
-    free(call);
-}
-
-static void on_idle(uv_idle_t *idle)
-{
-    struct desk *desk = idle->data;
-    if (desk->link->first != NULL && !desk->is_held)
-        answer_one(desk);
-    if (desk->link->first == NULL || desk->is_held)
-        (void)uv_idle_stop(idle);
-}
-
-int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
-                    const struct kv_buf *payload, kv_keyring_cb cb, void *arg)
-{
-    if (kv_buf_status(payload) != 0)
-        return kv_buf_status(payload);
-    own(true);
-    struct waiting *call = calloc(1, sizeof(*call));
-    cr_assert_not_null(call);
-    call->verb = verb;
-    call->cb = cb;
-    call->arg = arg;
-    kv_buf_init_secret(&call->payload, KV_FRAME_MAX_ROLE);
-    cr_assert_eq(kv_buf_append(&call->payload, payload->data, payload->len), 0);
-    own(false);
-    *link->last = call;
-    link->last = &call->next;
-    link->desk->n_calls++;
-    if (verb == KV_ROLE_BEAT)
-        link->desk->n_beats++;
-    (void)uv_idle_start(&link->idle, on_idle);
-    return 0;
-}
-
-void kv_keyring_answer(struct kv_keyring *link, uint32_t id, uint16_t verb, int rc,
-                       const struct kv_buf *payload, const struct kv_err *err)
-{
-    struct desk *desk = link->desk;
-    (void)id;
-    (void)verb;
-    desk->n_answers++;
-    desk->answer_rc = rc;
-    desk->answer_err = err != NULL ? *err : KV_ERR_INIT;
-    kv_buf_reset(&desk->answer);
-    if (rc == 0)
-        cr_assert_eq(kv_buf_append(&desk->answer, payload->data, payload->len), 0);
-}
-
-int kv_keyring_add_vault_key(struct kv_keyring *link,
-                             const struct kv_role_vault_key *key)
-{
-    return kv_ring_vault_key_open(link->desk->room->ring, key, NULL);
-}
-
-bool kv_keyring_is_connected(const struct kv_keyring *link)
-{
-    return !link->desk->is_unreachable && !link->desk->is_sealed;
-}
-
-bool kv_keyring_is_sealed(const struct kv_keyring *link)
-{
-    return link->desk->is_sealed;
-}
-
-static void link_open(struct desk *desk)
-{
-    static const uint8_t system[KV_ID_LEN];
-    struct kv_buf wrapped;
-    desk->link = calloc(1, sizeof(*desk->link));
-    cr_assert_not_null(desk->link);
-    desk->link->desk = desk;
-    desk->link->last = &desk->link->first;
-    cr_assert_eq(uv_idle_init(&desk->loop, &desk->link->idle), 0);
-    desk->link->idle.data = desk;
-    kv_buf_init(&wrapped, 256);
-    cr_assert_eq(
-        kv_ring_vault_key_new(desk->room->ring, system, KV_ROOM_TERM, &wrapped, NULL),
-        0);
-    kv_buf_free(&wrapped);
+    if (fake_link_own != NULL)
+        fake_link_own(is_own);
 }
 
 /* --- the desk ----------------------------------------------------------------------
@@ -197,16 +55,12 @@ void desk_init(struct desk *desk)
     struct kv_service *service = &desk->service;
     struct kv_err err = KV_ERR_INIT;
     memset(desk, 0, sizeof(*desk));
-    desk->room = calloc(1, sizeof(*desk->room));
-    cr_assert_not_null(desk->room);
-    kv_room_init(desk->room);
-    desk->clock = &desk->room->clock;
-    kv_buf_init_secret(&desk->answer, KV_FRAME_MAX_ROLE);
+    kv_room_init(&desk->room);
     cr_assert_eq(uv_loop_init(&desk->loop), 0);
-    link_open(desk);
+    fake_link_open(&desk->link, &desk->loop, &desk->room);
     service->loop = &desk->loop;
-    service->keyring = desk->link;
-    service->clock = &desk->clock->clock;
+    service->keyring = &desk->link;
+    service->clock = &desk->room.clock.clock;
     service->rand = kv_rand_system();
     service->admin_uid = geteuid();
     service->port = 8443;
@@ -247,7 +101,7 @@ void desk_fini(struct desk *desk)
 {
     bool is_stopped = false;
     bool is_closed = false;
-    desk->is_held = false;
+    fake_link_release(&desk->link);
     kv_http_server_stop(desk->http, 1000, on_true, &is_stopped);
     run_until(desk, &is_stopped);
     desk->service.is_stopping = true;
@@ -255,25 +109,20 @@ void desk_fini(struct desk *desk)
     cr_assert_eq(desk->service.n_running, 0, "an operation never ended");
     desk->service.store->ops->close(desk->service.store, on_true, &is_closed);
     run_until(desk, &is_closed);
-    cr_assert_null(desk->link->first);
-    uv_close((uv_handle_t *)&desk->link->idle, NULL);
+    fake_link_close(&desk->link);
     desk_settle(desk);
     cr_assert_eq(uv_loop_close(&desk->loop), 0);
-    free(desk->link);
     kv_principals_free(desk->service.principals);
     kv_assignments_free(desk->service.assignments);
-    kv_buf_free(&desk->answer);
-    kv_room_fini(desk->room);
-    free(desk->room);
+    kv_room_fini(&desk->room);
     (void)unlink(desk->path);
     cr_assert_eq(rmdir(desk->dir), 0);
 }
 
 void desk_settle(struct desk *desk)
 {
-    (void)uv_idle_start(&desk->link->idle, on_idle);
     for (int quiet = 0; quiet < 5;) {
-        bool is_busy = desk->service.n_running > 0 && !desk->is_held;
+        bool is_busy = desk->service.n_running > 0 && !desk->link.is_held;
         quiet = is_busy ? 0 : quiet + 1;
         (void)uv_run(&desk->loop, UV_RUN_NOWAIT);
         (void)poll(NULL, 0, 1);
@@ -379,17 +228,16 @@ int desk_read(struct desk *desk, int client, struct desk_reply *reply)
     bool is_open = true;
     kv_buf_init(&in, 16U << 20);
     memset(reply, 0, sizeof(*reply));
-    (void)uv_idle_start(&desk->link->idle, on_idle);
     own(true);
     for (int i = 0; is_open && !is_whole(&in, &head_len, &body_len); i++) {
         bool is_empty = false;
-        cr_assert_lt(i, WAIT_MS, "no reply comes");
+        cr_assert_lt(i, WAIT_MS * TURNS_PER_MS, "no reply comes");
         own(false);
         (void)uv_run(&desk->loop, UV_RUN_NOWAIT);
         own(true);
         is_open = take(client, &in, &is_empty);
-        if (is_empty && desk->link->first == NULL)
-            (void)poll(NULL, 0, 1);
+        if (is_empty && i % TURNS_PER_MS == TURNS_PER_MS - 1)
+            (void)poll(NULL, 0, 1); /* something runs on the pool */
     }
     if (is_open)
         read_reply(&in, head_len, body_len, reply);

@@ -2,9 +2,6 @@
  * The service without its processes: the REST API on a Unix socket, a store in memory
  * and a keyring of the same program, all on one loop that runs only while a test waits.
  * So a test decides what happens first: an answer, a failure, or a client that leaves.
- *
- * This file is the service's link to the keyring (lifecycle/service/keyring.h): do not
- * link that one, too.
  */
 #ifndef KV_TESTS_SUPPORT_DESK_H
 #define KV_TESTS_SUPPORT_DESK_H
@@ -13,39 +10,19 @@
 
 #include "lifecycle/http/http.h"
 #include "lifecycle/service/task.h"
+#include "tests/support/fake_link.h"
 
 #define DESK_CLIENTS_MAX 32
-
-/* Called around what the desk does for itself (fault_pause), when set. */
-extern void (*desk_own)(bool is_own);
-
-struct kv_keyring; /* the link: desk.c */
-struct kv_room;    /* tests/support/room.h */
 
 struct desk {
     struct kv_service service;
     struct kv_vault *vault; /* "default"; its id is the room's */
-    struct kv_clock_manual *clock;
-    struct kv_room *room; /* the keyring */
+    struct kv_room room;    /* the keyring, and the clock */
+    struct kv_keyring link;
     char dir[64];
     char path[96];
-    /* knobs of the link */
-    bool is_held;        /* keyring answers wait */
-    bool is_unreachable; /* no connection */
-    bool is_sealed;
-    uint16_t fail_verb; /* the next call of this verb fails, once; 0: none */
-    int fail_rc;
-    const char *fail_id;
-    /* what the link saw */
-    unsigned n_calls;
-    unsigned n_beats;
-    unsigned n_answers; /* to questions, the last of them: */
-    int answer_rc;
-    struct kv_err answer_err;
-    struct kv_buf answer;
     /* private */
     uv_loop_t loop;
-    struct kv_keyring *link;
     struct kv_http_server *http;
 };
 

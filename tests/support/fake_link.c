@@ -28,8 +28,11 @@ static int serve(struct kv_keyring *link, const struct fake_call *call,
                  struct kv_buf *reply, struct kv_err *err)
 {
     if (call->rc != 0)
-        return kv_err_set(err, call->rc, "keyring.injected", "a test wants this (%s)",
-                          kv_code_text(call->rc));
+        return kv_err_set(err, call->rc,
+                          link->fail_id != NULL ? link->fail_id : "keyring.injected",
+                          "a test wants this (%s)", kv_code_text(call->rc));
+    if (link->is_sealed)
+        return kv_err_set(err, KV_E_SEALED, "keyring.sealed", "the vault is sealed");
     if (link->is_unreachable)
         return kv_err_set(err, KV_E_UNAVAILABLE, "keyring.unreachable",
                           "the keyring cannot be reached at present");
@@ -100,6 +103,12 @@ int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
         return kv_buf_status(payload);
     link->n_calls++;
     bool must_fail = link->fail_in > 0 && --link->fail_in == 0;
+    if (link->fail_verb != 0 && link->fail_verb == verb) {
+        link->fail_verb = 0;
+        must_fail = true;
+    }
+    if (verb == KV_ROLE_BEAT)
+        link->n_beats++;
     if (must_fail && link->fails_at_once)
         return link->fail_rc;
     own(true);
@@ -118,13 +127,12 @@ int kv_keyring_call(struct kv_keyring *link, uint16_t verb,
 
 bool kv_keyring_is_connected(const struct kv_keyring *link)
 {
-    return !link->is_unreachable;
+    return !link->is_unreachable && !link->is_sealed;
 }
 
 bool kv_keyring_is_sealed(const struct kv_keyring *link)
 {
-    (void)link;
-    return false;
+    return link->is_sealed;
 }
 
 int kv_keyring_add_vault_key(struct kv_keyring *link,
@@ -136,13 +144,16 @@ int kv_keyring_add_vault_key(struct kv_keyring *link,
 void kv_keyring_answer(struct kv_keyring *link, uint32_t id, uint16_t verb, int rc,
                        const struct kv_buf *payload, const struct kv_err *err)
 {
-    (void)link;
     (void)id;
     (void)verb;
-    (void)rc;
-    (void)payload;
-    (void)err;
-    cr_assert_fail("this keyring asks nothing");
+    own(true);
+    link->n_answers++;
+    link->answer_rc = rc;
+    link->answer_err = err != NULL ? *err : KV_ERR_INIT;
+    kv_buf_reset(&link->answer);
+    if (rc == 0)
+        cr_assert_eq(kv_buf_append(&link->answer, payload->data, payload->len), 0);
+    own(false);
 }
 
 void fake_link_open(struct kv_keyring *link, uv_loop_t *loop, struct kv_room *room)
@@ -151,6 +162,7 @@ void fake_link_open(struct kv_keyring *link, uv_loop_t *loop, struct kv_room *ro
     struct kv_buf wrapped;
     memset(link, 0, sizeof(*link));
     link->room = room;
+    kv_buf_init_secret(&link->answer, KV_FRAME_MAX_ROLE);
     cr_assert_eq(uv_idle_init(loop, &link->idle), 0);
     link->idle.data = link;
     kv_buf_init(&wrapped, 256);
@@ -162,6 +174,7 @@ void fake_link_open(struct kv_keyring *link, uv_loop_t *loop, struct kv_room *ro
 void fake_link_close(struct kv_keyring *link)
 {
     cr_assert_null(link->first, "a call was never answered");
+    kv_buf_free(&link->answer);
     uv_close((uv_handle_t *)&link->idle, NULL);
 }
 

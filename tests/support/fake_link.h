@@ -19,6 +19,10 @@ struct kv_keyring {
     /* knobs */
     bool is_held;        /* answers wait */
     bool is_unreachable; /* no connection: every call fails (keyring.unreachable) */
+    bool is_sealed;      /* every call fails (keyring.sealed) */
+    uint16_t
+        fail_verb; /* the next call of this verb fails with fail_rc, once; 0: none */
+    const char *fail_id; /* NULL: keyring.injected */
     unsigned fail_in;    /* the n-th call from now fails, once; 0: none */
     int fail_rc;
     bool fails_at_once; /* by the return of kv_keyring_call, not by its callback */
@@ -26,6 +30,11 @@ struct kv_keyring {
         spoil_verb; /* answers to this verb are cut to half their length; 0: none */
     /* what the link saw */
     unsigned n_calls;
+    unsigned n_beats;
+    unsigned n_answers; /* to questions; the last of them: */
+    int answer_rc;
+    struct kv_err answer_err;
+    struct kv_buf answer;
     /* private */
     struct kv_room *room;
     uv_idle_t idle; /* runs while calls may be answered */

@@ -205,13 +205,13 @@ Test(api_admin, the_same_grant_twice_at_once_is_one)
     static const char body[] =
         "{\"principal\":\"unix:a\",\"role\":\"reader\",\"scope\":\"keys/k\"}";
     int clients[8];
-    desk.is_held = true;
+    desk.link.is_held = true;
     for (int i = 0; i < 8; i++) {
         clients[i] = desk_connect(&desk);
         desk_send(&desk, clients[i], "PUT", PATH, body);
     }
     desk_settle(&desk);
-    desk.is_held = false;
+    fake_link_release(&desk.link);
     for (int i = 0; i < 8; i++) {
         struct desk_reply reply;
         cr_assert_eq(desk_read(&desk, clients[i], &reply), 200);
@@ -219,13 +219,13 @@ Test(api_admin, the_same_grant_twice_at_once_is_one)
         (void)close(clients[i]);
     }
     cr_assert_eq(count(), 1);
-    desk.is_held = true;
+    desk.link.is_held = true;
     for (int i = 0; i < 8; i++) {
         clients[i] = desk_connect(&desk);
         desk_send(&desk, clients[i], "DELETE", PATH, body);
     }
     desk_settle(&desk);
-    desk.is_held = false;
+    fake_link_release(&desk.link);
     int n_done = 0;
     for (int i = 0; i < 8; i++) {
         struct desk_reply reply;
@@ -280,7 +280,7 @@ Test(api_admin, the_state_tells_vaults_and_no_secrets)
     cr_assert_str_eq(text(vault, "url"), "https://default.vault.localhost:8443");
     cr_assert(json_is_true(json_object_get(vault, "isDefault")));
     json_decref(json);
-    desk.is_unreachable = true;
+    desk.link.is_unreachable = true;
     cr_assert_eq(desk_call(&desk, "GET", "/keyvault/v1/status", NULL, &json), 200);
     cr_assert_str_eq(text(json, "state"), "keyring-unreachable");
     json_decref(json);

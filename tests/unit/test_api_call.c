@@ -256,7 +256,7 @@ Test(api_call, before_it_is_ready_only_the_state_is_told)
     cr_assert_eq(desk_call(&desk, "GET", "/keyvault/v1/status", NULL, &json), 200);
     cr_assert_str_eq(json_string_value(json_object_get(json, "state")), "starting");
     json_decref(json);
-    desk.is_sealed = true;
+    desk.link.is_sealed = true;
     check(&sealed);
     cr_assert_eq(desk_call(&desk, "GET", "/keyvault/v1/status", NULL, &json), 200);
     cr_assert_str_eq(json_string_value(json_object_get(json, "state")), "sealed");
@@ -277,14 +277,14 @@ Test(api_call, while_the_keyring_is_away_clients_may_come_again)
     };
     struct desk_reply reply;
     cr_assert_eq(desk_call(&desk, "PUT", "/secrets/old", SECRET, NULL), 200);
-    desk.is_unreachable = true;
+    desk.link.is_unreachable = true;
     for (size_t i = 0; i < sizeof(away) / sizeof(away[0]); i++)
         check(&away[i]);
     cr_assert_eq(
         raw("GET /secrets/old?api-version=7.5 HTTP/1.1\r\n" HOST "\r\n", &reply), 503);
     cr_assert_not_null(strstr(reply.head, "Retry-After: 1\r\n"));
     desk_reply_free(&reply);
-    desk.is_unreachable = false;
+    desk.link.is_unreachable = false;
     cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, NULL), 404,
                  "nothing half made");
 }
@@ -294,9 +294,9 @@ Test(api_call, while_the_keyring_is_away_clients_may_come_again)
 
 static void fail_next(uint16_t verb, int rc, const char *id)
 {
-    desk.fail_verb = verb;
-    desk.fail_rc = rc;
-    desk.fail_id = id;
+    desk.link.fail_verb = verb;
+    desk.link.fail_rc = rc;
+    desk.link.fail_id = id;
 }
 
 Test(api_call, a_refusal_of_the_keyring_is_the_reply)
@@ -339,7 +339,8 @@ Test(api_call, a_refusal_of_the_keyring_is_the_reply)
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         fail_next(refusals[i].verb, refusals[i].rc, refusals[i].id);
         check(&refusals[i].row);
-        cr_assert_eq(desk.fail_verb, 0, "%s: the verb was asked", refusals[i].row.why);
+        cr_assert_eq(desk.link.fail_verb, 0, "%s: the verb was asked",
+                     refusals[i].row.why);
     }
 }
 
@@ -361,10 +362,10 @@ Test(api_call, a_row_that_changed_meanwhile_is_written_again)
 {
     json_t *json = NULL;
     cr_assert_eq(desk_call(&desk, "PUT", "/secrets/s", "{\"value\":\"1\"}", NULL), 200);
-    unsigned before = desk.n_calls;
+    unsigned before = desk.link.n_calls;
     kv_memory_fail_apply(desk.service.store, 1, KV_E_CONFLICT, false);
     cr_assert_eq(desk_call(&desk, "PUT", "/secrets/s", SECRET, NULL), 200);
-    cr_assert_geq(desk.n_calls, before + 2, "sealed twice");
+    cr_assert_geq(desk.link.n_calls, before + 2, "sealed twice");
     cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, &json), 200);
     cr_assert_str_eq(json_string_value(json_object_get(json, "value")), "hunter2");
     json_decref(json);
@@ -379,13 +380,13 @@ Test(api_call, a_row_that_changed_meanwhile_is_written_again)
 Test(api_call, two_writers_at_once_both_get_their_version)
 {
     int clients[DESK_CLIENTS_MAX];
-    desk.is_held = true;
+    desk.link.is_held = true;
     for (int i = 0; i < DESK_CLIENTS_MAX; i++) {
         clients[i] = desk_connect(&desk);
         desk_send(&desk, clients[i], "PUT", "/secrets/s", SECRET);
     }
     desk_settle(&desk);
-    desk.is_held = false;
+    fake_link_release(&desk.link);
     desk_settle(&desk);
     for (int i = 0; i < DESK_CLIENTS_MAX; i++) {
         struct desk_reply reply;
@@ -430,6 +431,11 @@ static const struct {
     {"POST", "/keys/k//verify",
      "{\"alg\":\"ES256\",\"digest\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
      "\"value\":\"AA\"}"},
+    {"POST", "/certificates/c/create",
+     "{\"policy\":{\"key_props\":{\"kty\":\"EC\"},\"issuer\":{\"name\":\"Self\"},"
+     "\"x509_props\":{\"subject\":\"CN=a\"}}}"},
+    {"GET", "/certificates/c", NULL},
+    {"GET", "/certificates/c/pending", NULL},
     {"PUT", "/keyvault/v1/assignments",
      "{\"principal\":\"unix:a\",\"role\":\"reader\"}"},
     {"DELETE", "/keyvault/v1/assignments",
@@ -444,11 +450,11 @@ Test(api_call, a_client_that_leaves_takes_nothing_with_it)
                  200);
     for (size_t i = 0; i < N_WAITING; i++) {
         int client = desk_connect(&desk);
-        desk.is_held = true;
+        desk.link.is_held = true;
         desk_send(&desk, client, waiting[i].method, waiting[i].path, waiting[i].body);
         desk_settle(&desk);
         desk_hang_up(&desk, client);
-        desk.is_held = false;
+        fake_link_release(&desk.link);
         desk_settle(&desk);
         cr_assert_eq(desk.service.n_running, 0, "%s", waiting[i].path);
     }
@@ -466,14 +472,14 @@ Test(api_call, a_failure_after_the_client_has_left_answers_nobody)
                  200);
     for (size_t i = 0; i < N_WAITING; i++) {
         int client = desk_connect(&desk);
-        desk.is_held = true;
+        desk.link.is_held = true;
         desk_send(&desk, client, waiting[i].method, waiting[i].path, waiting[i].body);
         desk_settle(&desk);
         desk_hang_up(&desk, client);
-        desk.is_unreachable = true;
-        desk.is_held = false;
+        desk.link.is_unreachable = true;
+        fake_link_release(&desk.link);
         desk_settle(&desk);
-        desk.is_unreachable = false;
+        desk.link.is_unreachable = false;
         cr_assert_eq(desk.service.n_running, 0, "%s", waiting[i].path);
     }
 }
@@ -481,12 +487,12 @@ Test(api_call, a_failure_after_the_client_has_left_answers_nobody)
 Test(api_call, a_conflict_after_the_client_has_left_is_still_settled)
 {
     int client = desk_connect(&desk);
-    desk.is_held = true;
+    desk.link.is_held = true;
     desk_send(&desk, client, "PUT", "/secrets/s", SECRET);
     desk_settle(&desk);
     desk_hang_up(&desk, client);
     kv_memory_fail_apply(desk.service.store, 1, KV_E_CONFLICT, false);
-    desk.is_held = false;
+    fake_link_release(&desk.link);
     desk_settle(&desk);
     cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, NULL), 200);
 }
@@ -531,7 +537,7 @@ Test(api_call, a_stop_ends_what_runs)
 {
     for (size_t i = 0; i < N_WAITING; i++) {
         int client = desk_connect(&desk);
-        desk.is_held = true;
+        desk.link.is_held = true;
         desk_send(&desk, client, waiting[i].method, waiting[i].path, waiting[i].body);
         desk_settle(&desk);
         (void)close(client);

@@ -181,7 +181,7 @@ Test(api_page, versions_have_pages_too)
     size_t n = 0;
     for (int i = 0; i < 7; i++) {
         set("s");
-        kv_clock_manual_advance(desk.clock, 1);
+        kv_clock_manual_advance(&desk.room.clock, 1);
     }
     for (bool is_more = true; is_more;) {
         json_t *page = get(path);

@@ -49,15 +49,15 @@ static void take_away(void)
 static int ask(uint16_t verb, const struct kv_role_grant *grant)
 {
     struct kv_buf payload;
-    unsigned before = desk.n_answers;
+    unsigned before = desk.link.n_answers;
     kv_buf_init(&payload, KV_FRAME_MAX);
     kv_role_grant_put(&payload, grant);
     kv_grants_question(&desk.service, 1, verb,
                        (struct kv_bytes){payload.data, payload.len});
     kv_buf_free(&payload);
     desk_settle(&desk);
-    cr_assert_eq(desk.n_answers, before + 1, "exactly one answer");
-    return desk.answer_rc;
+    cr_assert_eq(desk.link.n_answers, before + 1, "exactly one answer");
+    return desk.link.answer_rc;
 }
 
 static struct kv_role_grant about(const char *uri, uint32_t ops)
@@ -77,7 +77,8 @@ static struct kv_role_granted granted(void)
 {
     struct kv_role_granted out;
     cr_assert_eq(
-        kv_role_granted_get((struct kv_bytes){desk.answer.data, desk.answer.len}, &out),
+        kv_role_granted_get(
+            (struct kv_bytes){desk.link.answer.data, desk.link.answer.len}, &out),
         0);
     return out;
 }
@@ -92,9 +93,9 @@ Test(grants, without_a_role_every_name_is_denied_alike)
                                        "keyvault:keys/k/" ONES};
     for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
         cr_assert_eq(ask_uri(uris[i], 0), KV_E_DENIED, "%s", uris[i]);
-        cr_assert_str_eq(desk.answer_err.id, "grant.denied");
+        cr_assert_str_eq(desk.link.answer_err.id, "grant.denied");
         cr_assert_not_null(
-            strstr(desk.answer_err.hint, "keyvault access grant unix:#"));
+            strstr(desk.link.answer_err.hint, "keyvault access grant unix:#"));
         const struct kv_role_grant cert = about(uris[i], 0);
         cr_assert_eq(ask(KV_ROLE_CERT, &cert), KV_E_DENIED, "%s", uris[i]);
     }
@@ -161,7 +162,7 @@ Test(grants, zeros_are_no_version)
     struct kv_role_grant grant = {.uid = PEER, .has_version = 1};
     give("administrator", "/");
     cr_assert_eq(ask(KV_ROLE_GRANT, &grant), KV_E_NOT_FOUND, "and not some head");
-    cr_assert_str_eq(desk.answer_err.id, "object.not-found");
+    cr_assert_str_eq(desk.link.answer_err.id, "object.not-found");
     cr_assert_eq(ask_uri("keyvault:keys/k/" ZEROS, 0), KV_E_NOT_FOUND);
     cr_assert_eq(ask_uri("keyvault:keys/k/" ONES, 0), KV_E_NOT_FOUND);
     const struct kv_role_grant cert = about("keyvault:certificates/k/" ZEROS, 0);
@@ -192,11 +193,11 @@ Test(grants, malformed_questions_are_answered_too)
 {
     static const uint16_t verbs[] = {KV_ROLE_GRANT, KV_ROLE_CERT, KV_ROLE_LIST, 9999};
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        unsigned before = desk.n_answers;
+        unsigned before = desk.link.n_answers;
         kv_grants_question(&desk.service, 1, verbs[i], (struct kv_bytes){NULL, 0});
         desk_settle(&desk);
-        cr_assert_eq(desk.n_answers, before + 1);
-        cr_assert_eq(desk.answer_rc,
+        cr_assert_eq(desk.link.n_answers, before + 1);
+        cr_assert_eq(desk.link.answer_rc,
                      verbs[i] == 9999 ? KV_E_UNSUPPORTED : KV_E_INVALID);
     }
 }
@@ -206,7 +207,7 @@ Test(grants, before_it_is_ready_the_service_says_so)
     give("administrator", "/");
     desk.service.is_ready = false;
     cr_assert_eq(ask_uri("keyvault:keys/k", 0), KV_E_UNAVAILABLE);
-    cr_assert_str_eq(desk.answer_err.id, "service.starting");
+    cr_assert_str_eq(desk.link.answer_err.id, "service.starting");
     desk.service.is_ready = true;
     desk.service.is_stopping = true;
     cr_assert_eq(ask_uri("keyvault:keys/k", 0), KV_E_UNAVAILABLE);
@@ -226,11 +227,12 @@ static size_t ask_list(uid_t uid, const char *vault, struct kv_msg_list_reply *r
                        (struct kv_bytes){payload.data, payload.len});
     kv_buf_free(&payload);
     desk_settle(&desk);
-    if (desk.answer_rc != 0)
+    if (desk.link.answer_rc != 0)
         return SIZE_MAX;
-    cr_assert_eq(kv_msg_list_reply_get(
-                     (struct kv_bytes){desk.answer.data, desk.answer.len}, reply),
-                 0);
+    cr_assert_eq(
+        kv_msg_list_reply_get(
+            (struct kv_bytes){desk.link.answer.data, desk.link.answer.len}, reply),
+        0);
     return reply->n;
 }
 
@@ -253,7 +255,7 @@ Test(grants, a_list_shows_what_the_peer_may_read)
     cr_assert_str_eq(reply.entry[1].desc, "EC P-256 key");
     cr_assert_eq(ask_list(0, "", &reply), 3, "root reads public parts");
     cr_assert_eq(ask_list(PEER, "absent", &reply), SIZE_MAX);
-    cr_assert_eq(desk.answer_rc, KV_E_NOT_FOUND);
+    cr_assert_eq(desk.link.answer_rc, KV_E_NOT_FOUND);
 }
 
 /* --- chains ------------------------------------------------------------------------

@@ -117,13 +117,13 @@ Test(service, an_epoch_rises_for_one_vault_or_for_all_and_is_told)
     kv_service_raise_epoch(service, &service->vaults[1]);
     cr_assert_eq(service->vaults[1].epoch, 11);
     cr_assert_eq(service->vaults[2].epoch, 20);
-    cr_assert_eq(desk.n_beats, 1);
+    cr_assert_eq(desk.link.n_beats, 1);
     kv_service_raise_epoch(service, NULL);
     cr_assert_eq(service->vaults[1].epoch, 12);
     cr_assert_eq(service->vaults[2].epoch, 21);
-    cr_assert_eq(desk.n_beats, 4);
+    cr_assert_eq(desk.link.n_beats, 4);
     cr_assert_eq(service->vaults[1].epoch_sent, 12);
-    desk.is_unreachable = true;
+    desk.link.is_unreachable = true;
     kv_service_raise_epoch(service, &service->vaults[1]);
     cr_assert_eq(service->vaults[1].epoch, 13);
     cr_assert_eq(service->vaults[1].epoch_sent, 12, "the beat of each second will");

@@ -313,18 +313,18 @@ Test(task, many_large_documents_are_sealed_in_several_frames)
         struct kv_row row = new_secret("s", i);
         kv_task_put_doc(&job.task, &row, 0, json_pack("{s:s}", "value", big));
     }
-    unsigned before = desk.n_calls;
+    unsigned before = desk.link.n_calls;
     kv_task_commit(&job.task, on_step);
     settle(&job, 0, "");
-    cr_assert_geq(desk.n_calls - before, 2);
+    cr_assert_geq(desk.link.n_calls - before, 2);
     struct kv_list_query query = {
         .what = KV_LIST_VERSIONS, .kind = KV_KIND_SECRET, .limit = 25, .name = "s"};
     memcpy(query.vault, desk.vault->id, KV_ID_LEN);
-    before = desk.n_calls;
+    before = desk.link.n_calls;
     kv_task_list(&job.task, &query, on_step);
     settle(&job, 0, "");
     cr_assert_eq(job.task.n_objects, 20);
-    cr_assert_geq(desk.n_calls - before, 2);
+    cr_assert_geq(desk.link.n_calls - before, 2);
     free(big);
     kv_task_fini(&job.task);
 }
