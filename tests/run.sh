@@ -90,6 +90,9 @@ check build-gcc built build
 if wanted unit; then
   meson_suites build unit unit structure fuzz
 fi
+if [ $full = 1 ] && wanted unit; then
+  check store-model-1000000 env KEYVAULT_TEST_STEPS=1000000 build/tests/unit/test_store_model
+fi
 if wanted integration; then
   meson_suites build integration integration
 fi

@@ -9,10 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/core/lock.h"
 #include "store/keyring/keyfile.h"
 #include "store/keyring/recovery.h"
 #include "store/keyring/slots.h"
@@ -54,9 +54,10 @@ static int take_lock(struct kv_boot *boot, struct kv_err *err)
                            O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (boot->lock_fd < 0)
         return kv_err_errno(err, errno, "boot.lock-failed", KV_LOCK_FILE);
-    if (flock(boot->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    int rc = kv_lock_file(boot->lock_fd, KV_LOCK_WAIT_MS);
+    if (rc == 0)
         return 0;
-    if (errno == EWOULDBLOCK)
+    if (rc == KV_E_BUSY)
         return kv_err_set(err, KV_E_BUSY, "boot.running",
                           "another keyring runs with this directory");
     return kv_err_errno(err, errno, "boot.lock-failed", KV_LOCK_FILE);

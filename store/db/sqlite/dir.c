@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "store/core/lock.h"
 #include "store/core/str.h"
 #include "store/db/sqlite/internal.h"
 
@@ -98,10 +98,10 @@ int kv_sqlite_dir_lock(const char *dir, int *lock_fd, struct kv_err *err)
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return kv_err_errno(err, errno, "db.no-access", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int failed = errno;
-        if (failed != EWOULDBLOCK)
-            KV_TRY(kv_err_errno(err, failed, "db.no-access", path));
+    rc = kv_lock_file(fd, KV_LOCK_WAIT_MS);
+    if (rc != 0) {
+        if (rc != KV_E_BUSY)
+            KV_TRY(kv_err_errno(err, errno, "db.no-access", path));
         (void)kv_err_set(err, KV_E_BUSY, "db.locked",
                          "the store in %s is in use by process %ld", dir,
                          owner_pid(fd));
