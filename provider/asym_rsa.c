@@ -34,14 +34,22 @@ static int bad(const struct asym *ctx, const char *what)
     return 0;
 }
 
+static void set_defaults(struct asym *ctx)
+{
+    ctx->pad_mode = RSA_PKCS1_PADDING;
+    ctx->md = KV_MD_SHA1; /* of OAEP (RFC 8017 appendix A.2.1) */
+    ctx->mgf1_md = KV_MD_NONE;
+    ctx->client_version = 0;
+    ctx->negotiated_version = 0;
+}
+
 static void *asym_new(void *provctx)
 {
     struct asym *ctx = OPENSSL_zalloc(sizeof(*ctx));
     if (ctx == NULL)
         return NULL;
     ctx->prov = provctx;
-    ctx->pad_mode = RSA_PKCS1_PADDING;
-    ctx->md = KV_MD_SHA1; /* the default of OAEP (RFC 8017 appendix A.2.1) */
+    set_defaults(ctx);
     return ctx;
 }
 
@@ -206,6 +214,10 @@ static int begin(struct asym *ctx, void *vkey)
     ctx->key = key;
     kv_delegate_free(ctx->delegate);
     ctx->delegate = NULL;
+    OPENSSL_free(ctx->label);
+    ctx->label = NULL;
+    ctx->label_len = 0;
+    set_defaults(ctx);
     return 1;
 }
 

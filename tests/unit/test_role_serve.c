@@ -229,6 +229,58 @@ Test(role_serve, key_ops_of_the_body_decide, .init = setup, .fini = teardown)
     cr_assert_str_eq(err.id, "key.disabled");
 }
 
+static int crypt(uint16_t verb, uint32_t op, uint8_t enc, struct kv_bytes input)
+{
+    const struct kv_role_use msg = {.ident = ident, .row = bytes_of(&row), .op = op};
+    const uint8_t md = enc == KV_ENC_OAEP ? KV_MD_SHA256 : KV_MD_NONE;
+    const struct kv_msg_decrypt what = {
+        .enc = enc, .md = md, .mgf1_md = md, .input = input};
+    kv_buf_reset(&in);
+    kv_role_use_put(&in, &msg);
+    kv_msg_decrypt_put(&in, &what);
+    return serve(verb);
+}
+
+Test(role_serve, encrypts_and_unwraps_as_key_ops_say, .init = setup, .fini = teardown)
+{
+    static const uint8_t text[32] = "a key to wrap";
+    struct kv_role_key_made made;
+    struct kv_buf sealed;
+    kv_buf_init(&sealed, 1024);
+    attrs.ops = KV_OP_WRAP | KV_OP_UNWRAP;
+    ident = kv_room_ident("rsa", 6);
+    const struct kv_role_key_new msg = {
+        .ident = ident, .kty = KV_KTY_RSA, .bits = 2048, .attrs = attrs};
+    kv_buf_reset(&in);
+    kv_role_key_new_put(&in, &msg);
+    cr_assert_eq(serve(KV_ROLE_KEY_GENERATE), 0);
+    cr_assert_eq(kv_role_key_made_get(bytes_of(&out), &made), 0);
+    kv_buf_reset(&row);
+    cr_assert_eq(kv_buf_append(&row, made.row.data, made.row.len), 0);
+    const struct kv_bytes plain = {text, sizeof(text)};
+    for (uint8_t enc = KV_ENC_OAEP; enc <= KV_ENC_RSA1_5; enc++) {
+        cr_assert_eq(crypt(KV_ROLE_KEY_ENCRYPT, KV_OP_ENCRYPT, enc, plain),
+                     KV_E_DENIED);
+        cr_assert_str_eq(err.id, "key.op-not-permitted");
+        cr_assert_eq(crypt(KV_ROLE_KEY_ENCRYPT, KV_OP_UNWRAP, enc, plain), KV_E_INVALID,
+                     "op of another verb");
+        cr_assert_eq(crypt(KV_ROLE_KEY_ENCRYPT, KV_OP_WRAP, enc, plain), 0);
+        kv_buf_reset(&sealed);
+        cr_assert_eq(kv_buf_append(&sealed, out.data, out.len), 0);
+        cr_assert_eq(crypt(KV_ROLE_KEY_DECRYPT, KV_OP_DECRYPT, enc, bytes_of(&sealed)),
+                     KV_E_DENIED);
+        cr_assert_eq(crypt(KV_ROLE_KEY_DECRYPT, KV_OP_UNWRAP, enc, bytes_of(&sealed)),
+                     0);
+        cr_assert_eq(out.len, sizeof(text));
+        cr_assert_eq(memcmp(out.data, text, sizeof(text)), 0);
+    }
+    cr_assert_eq(
+        crypt(KV_ROLE_KEY_DECRYPT, KV_OP_UNWRAP, KV_ENC_TLS, bytes_of(&sealed)),
+        KV_E_INVALID, "key exchange of TLS is for keys.sock");
+    cr_assert_str_eq(err.id, "role.bad-frame");
+    kv_buf_free(&sealed);
+}
+
 static int export_as(uint8_t format)
 {
     const struct kv_role_export msg = {
