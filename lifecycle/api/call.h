@@ -75,8 +75,9 @@ void kv_call_error(struct kv_call *call, int status, const char *code,
  * data is freed first), a bounded number of times. */
 void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err);
 
-/* Query parameter by decoded name ("maxresults"), decoded into `out`. False if
- * absent; a malformed value was refused before the handler ran. */
+/* Query parameter by decoded name ("maxresults"), decoded into `out`. False if absent;
+ * a malformed value was refused before the handler ran, one that does not fit is read
+ * as "". */
 bool kv_call_query(const struct kv_call *call, const char *name, char *out,
                    size_t out_size);
 

@@ -30,7 +30,8 @@ static bool is_pending(const struct kv_object *version)
     return (version->row.flags & KV_ROW_PENDING) != 0;
 }
 
-/* What is said of the leaf: thumbprint, and for lists its subject. */
+/* What is said of the leaf: thumbprint, and for lists its subject. What jansson returns
+ * without memory is KV_E_NOMEM, too. */
 static int add_leaf(json_t *json, const struct kv_object *version, bool has_subject)
 {
     struct kv_chain chain;
@@ -54,10 +55,11 @@ out:
     return rc;
 }
 
-static json_t *own_id(const struct kv_call *call, const char *name, const char *last)
+json_t *kv_cert_own_id(const struct kv_call *call, const char *name, const char *last)
 {
     json_t *base = kv_call_id(call, "certificates", name, NULL);
-    json_t *json = json_sprintf("%s/%s", json_string_value(base), last);
+    json_t *json =
+        base != NULL ? json_sprintf("%s/%s", json_string_value(base), last) : NULL;
     json_decref(base);
     return json;
 }
@@ -67,7 +69,8 @@ json_t *kv_cert_policy_json(const struct kv_call *call, const struct kv_object *
     json_t *json = json_copy(policy->doc);
     const struct kv_row *row = &policy->row;
     if (json == NULL ||
-        json_object_set_new(json, "id", own_id(call, row->key.name, "policy")) != 0 ||
+        json_object_set_new(json, "id",
+                            kv_cert_own_id(call, row->key.name, "policy")) != 0 ||
         json_object_set_new(json, "attributes",
                             json_pack("{s:b,s:I,s:I}", "enabled", 1, "created",
                                       (json_int_t)row->created_s, "updated",
@@ -101,9 +104,10 @@ json_t *kv_cert_bundle(const struct kv_call *call, const struct kv_object *versi
                        const struct kv_object *operation)
 {
     const struct kv_row_key *key = &version->row.key;
-    json_t *pending = operation->row.row_version != 0
-                          ? json_pack("{s:o}", "id", own_id(call, key->name, "pending"))
-                          : NULL;
+    json_t *pending =
+        operation->row.row_version != 0
+            ? json_pack("{s:o}", "id", kv_cert_own_id(call, key->name, "pending"))
+            : NULL;
     json_t *json = json_pack(
         "{s:o,s:o,s:O*,s:O*,s:o*,s:o*}", "id",
         kv_call_id(call, "certificates", key->name, key->version), "attributes",
@@ -202,9 +206,12 @@ static json_t *item_of(const struct kv_call *call, const struct kv_object *versi
         kv_call_id(call, "certificates", key->name, is_versions ? key->version : NULL),
         "attributes", kv_call_attributes(&version->row), "tags",
         json_object_get(version->doc, "tags"));
-    if (item != NULL && !is_pending(version))
-        (void)add_leaf(item, version, true);
-    return item;
+    /* An item whose chain cannot be read is listed all the same. */
+    if (item == NULL || is_pending(version) ||
+        add_leaf(item, version, true) != KV_E_NOMEM)
+        return item;
+    json_decref(item);
+    return NULL;
 }
 
 static void reply_items(struct kv_task *task, bool is_versions)
@@ -212,10 +219,14 @@ static void reply_items(struct kv_task *task, bool is_versions)
     struct kv_call *call = kv_call_of(task);
     bool has_pending = wants_pending(call);
     json_t *items = json_array();
-    for (size_t i = 0; i < task->n_objects; i++) {
+    for (size_t i = 0; items != NULL && i < task->n_objects; i++) {
         const struct kv_object *object = &task->objects[i];
-        if (object->doc != NULL && (has_pending || !is_pending(object)))
-            (void)json_array_append_new(items, item_of(call, object, is_versions));
+        if (object->doc == NULL || (is_pending(object) && !has_pending))
+            continue;
+        if (json_array_append_new(items, item_of(call, object, is_versions)) != 0) {
+            json_decref(items);
+            items = NULL;
+        }
     }
     kv_call_reply_list(call, items, is_versions);
 }

@@ -12,14 +12,14 @@ json_t *kv_cert_bundle(const struct kv_call *call, const struct kv_object *versi
                        const struct kv_object *policy,
                        const struct kv_object *operation);
 
+/* "https://vault/certificates/NAME/LAST" as a JSON string. NULL: no memory. */
+json_t *kv_cert_own_id(const struct kv_call *call, const char *name, const char *last);
+
 /* The policy as the API shows it: with id and attributes. */
 json_t *kv_cert_policy_json(const struct kv_call *call, const struct kv_object *policy);
 
 /* Answer with the current version's bundle, or that of call->version. */
 void kv_certificates_get(struct kv_call *call);
-
-/* Answer with the operation of the name. */
-void kv_certificates_reply_operation(struct kv_call *call, int status);
 
 void kv_certificates_create(struct kv_call *call);
 void kv_certificates_import(struct kv_call *call);

@@ -35,14 +35,14 @@ static json_t *operation_json(const struct kv_call *call, const struct kv_object
 {
     const json_t *doc = op->doc;
     const char *status = status_of(doc);
-    json_t *base = kv_call_id(call, "certificates", op->row.key.name, NULL);
+    const char *name = op->row.key.name;
+    json_t *base = kv_call_id(call, "certificates", name, NULL);
     json_t *json = json_pack(
-        "{s:o,s:{s:O*},s:O*,s:b,s:s,s:o*,s:O*,s:O*,s:O*,s:O*}", "id",
-        json_sprintf("%s/pending", json_string_value(base)), "issuer", "name",
-        json_object_get(json_object_get(json_object_get(doc, "policy"), "issuer"),
-                        "name"),
-        "csr", json_object_get(doc, "csr"), "cancellation_requested", 0, "status",
-        status, "status_details", details_of(status, doc), "error",
+        "{s:o,s:O*,s:O*,s:b,s:s,s:o*,s:O*,s:O*,s:O*,s:O*}", "id",
+        kv_cert_own_id(call, name, "pending"), "issuer",
+        json_object_get(json_object_get(doc, "policy"), "issuer"), "csr",
+        json_object_get(doc, "csr"), "cancellation_requested", 0, "status", status,
+        "status_details", details_of(status, doc), "error",
         json_object_get(doc, "error"), "request_id", json_object_get(doc, "requestId"),
         "preserveCertOrder", json_object_get(doc, "preserveCertOrder"), "target",
         strcmp(status, "completed") == 0 ? base : NULL);

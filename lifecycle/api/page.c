@@ -13,8 +13,12 @@
 bool kv_call_query(const struct kv_call *call, const char *name, char *out,
                    size_t out_size)
 {
-    return call->request != NULL &&
-           kv_query_get(kv_http_query(call->request), name, out, out_size) == 1;
+    if (call->request == NULL)
+        return false;
+    int found = kv_query_get(kv_http_query(call->request), name, out, out_size);
+    if (found < 0)
+        out[0] = '\0';
+    return found != 0;
 }
 
 static int bad_page(struct kv_call *call, const char *name)

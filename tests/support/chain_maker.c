@@ -1,10 +1,13 @@
 #include "tests/support/chain_maker.h"
 
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
 #define DAY_S 86400
+#define CHAIN_FILE_MAX 262144
 
 EVP_PKEY *chain_make_key(const char *type)
 {
@@ -137,4 +140,41 @@ void csr_made_free(struct csr_made *made)
     EVP_PKEY_free(made->key);
     OPENSSL_free(made->der);
     *made = (struct csr_made){.key = NULL};
+}
+
+static void take_bio(BIO *bio, struct kv_buf *out)
+{
+    char *data = NULL;
+    long len = BIO_get_mem_data(bio, &data);
+    kv_buf_init(out, CHAIN_FILE_MAX);
+    KV_ASSERT(kv_buf_append(out, data, (size_t)len) == 0);
+    BIO_free(bio);
+}
+
+void chain_made_pem(const struct chain_made *made, const struct chain_made *issuer,
+                    struct kv_buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    KV_ASSERT(
+        PEM_write_bio_PKCS8PrivateKey(bio, made->key, NULL, NULL, 0, NULL, NULL) == 1);
+    if (issuer != NULL)
+        KV_ASSERT(PEM_write_bio_X509(bio, issuer->cert) == 1);
+    KV_ASSERT(PEM_write_bio_X509(bio, made->cert) == 1);
+    take_bio(bio, out);
+}
+
+void chain_made_pfx(const struct chain_made *made, const struct chain_made *issuer,
+                    const char *password, struct kv_buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    STACK_OF(X509) *others = sk_X509_new_null();
+    if (issuer != NULL)
+        KV_ASSERT(sk_X509_push(others, issuer->cert) > 0);
+    PKCS12 *pfx =
+        PKCS12_create(password, NULL, made->key, made->cert, others, 0, 0, 0, 0, 0);
+    KV_ASSERT(pfx != NULL);
+    KV_ASSERT(i2d_PKCS12_bio(bio, pfx) == 1);
+    PKCS12_free(pfx);
+    sk_X509_free(others);
+    take_bio(bio, out);
 }

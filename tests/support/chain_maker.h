@@ -37,6 +37,13 @@ void chain_made_free(struct chain_made *made);
 struct kv_bytes chain_made_der(const struct chain_made *made);
 struct kv_bytes chain_made_spki(const struct chain_made *made);
 
+/* A key with its certificate, and `issuer`'s in front of that (may be NULL), as one
+ * file in `out`, which is initialised here. `password` may be NULL: none. */
+void chain_made_pem(const struct chain_made *made, const struct chain_made *issuer,
+                    struct kv_buf *out);
+void chain_made_pfx(const struct chain_made *made, const struct chain_made *issuer,
+                    const char *password, struct kv_buf *out);
+
 /* A certificate request (PKCS#10). Extensions are openssl's text, "critical,CA:TRUE" or
  * "DER:0500"; the list ends with nid 0. */
 struct csr_maker {

@@ -4,8 +4,6 @@
 #include "tests/support/order_box.h"
 
 #include <criterion/criterion.h>
-#include <openssl/pem.h>
-#include <openssl/pkcs12.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,51 +110,6 @@ void order_version(const json_t *operation, uint8_t version[KV_ID_LEN])
     cr_assert_not_null(text);
     cr_assert_eq(strlen(text), KV_VERSION_TEXT_LEN);
     cr_assert_eq(kv_hex_decode(version, KV_ID_LEN, text), 0);
-}
-
-/* --- files -------------------------------------------------------------------------
- */
-
-struct kv_bytes order_bytes(const struct kv_buf *buf)
-{
-    return (struct kv_bytes){buf->data, buf->len};
-}
-
-static void take_bio(BIO *bio, struct kv_buf *out)
-{
-    char *data = NULL;
-    long len = BIO_get_mem_data(bio, &data);
-    kv_buf_init(out, KV_IMPORT_MAX);
-    cr_assert_eq(kv_buf_append(out, data, (size_t)len), 0);
-    BIO_free(bio);
-}
-
-void order_file_pem(const struct chain_made *made, const struct chain_made *issuer,
-                    struct kv_buf *out)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    cr_assert(
-        PEM_write_bio_PKCS8PrivateKey(bio, made->key, NULL, NULL, 0, NULL, NULL) == 1);
-    if (issuer != NULL)
-        cr_assert(PEM_write_bio_X509(bio, issuer->cert) == 1);
-    cr_assert(PEM_write_bio_X509(bio, made->cert) == 1);
-    take_bio(bio, out);
-}
-
-void order_file_pfx(const struct chain_made *made, const struct chain_made *issuer,
-                    const char *password, struct kv_buf *out)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    STACK_OF(X509) *others = sk_X509_new_null();
-    if (issuer != NULL)
-        cr_assert(sk_X509_push(others, issuer->cert) > 0);
-    PKCS12 *pfx =
-        PKCS12_create(password, NULL, made->key, made->cert, others, 0, 0, 0, 0, 0);
-    cr_assert_not_null(pfx);
-    cr_assert_eq(i2d_PKCS12_bio(bio, pfx), 1);
-    PKCS12_free(pfx);
-    sk_X509_free(others);
-    take_bio(bio, out);
 }
 
 X509 *order_leaf(const struct kv_object *certificate)

@@ -48,13 +48,6 @@ void order_put_operation(struct service_box *box, const char *name, json_t *doc)
 /* Status of the operation, "" without one; in a buffer of its own. */
 const char *order_status(struct service_box *box, const char *name);
 
-/* A key with its certificate, and `issuer`'s behind it (may be NULL), as one file. */
-void order_file_pem(const struct chain_made *made, const struct chain_made *issuer,
-                    struct kv_buf *out);
-void order_file_pfx(const struct chain_made *made, const struct chain_made *issuer,
-                    const char *password, struct kv_buf *out);
-struct kv_bytes order_bytes(const struct kv_buf *buf);
-
 /* The current version of a name is complete: certificate, key and secret of one version
  * with the same dates, the key in the leaf, no work left in the operation. Hands out
  * certificate and key, which the caller frees; either may be NULL. */

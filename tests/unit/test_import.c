@@ -21,7 +21,7 @@ static void setup(void)
                                             .subject = "web.example",
                                             .sans = "DNS:web.example"},
                       &ca);
-    order_file_pem(&leaf, &ca, &file);
+    chain_made_pem(&leaf, &ca, &file);
 }
 
 static void teardown(void)
@@ -37,16 +37,18 @@ TestSuite(import, .timeout = 120, .init = setup, .fini = teardown);
 static int import_with(const char *policy)
 {
     const struct order_ask ask = {
-        .name = "web", .policy = policy, .material = order_bytes(&file)};
+        .name = "web", .policy = policy, .material = {file.data, file.len}};
     return order_import(&box, &ask);
 }
 
 static int import_pfx(const char *name, const char *policy)
 {
     struct kv_buf pfx;
-    order_file_pfx(&leaf, &ca, NULL, &pfx);
-    const struct order_ask ask = {
-        .name = name, .policy = policy, .is_pfx = true, .material = order_bytes(&pfx)};
+    chain_made_pfx(&leaf, &ca, NULL, &pfx);
+    const struct order_ask ask = {.name = name,
+                                  .policy = policy,
+                                  .is_pfx = true,
+                                  .material = {pfx.data, pfx.len}};
     int rc = order_import(&box, &ask);
     kv_buf_free(&pfx);
     return rc;
@@ -75,7 +77,7 @@ Test(import, a_pem_file_becomes_a_whole_version_at_once)
     struct kv_object certificate;
     struct kv_object key;
     const struct order_ask ask = {
-        .name = "web", .tags = tags, .material = order_bytes(&file)};
+        .name = "web", .tags = tags, .material = {file.data, file.len}};
     cr_assert_eq(order_import(&box, &ask), 0, "%s", box.err.message);
     order_expect_complete(&box, "web", &certificate, &key);
     cr_expect_eq(certificate.row.created_s, CHAIN_MAKER_NOW_S);
@@ -101,10 +103,10 @@ Test(import, a_pfx_file_needs_its_password)
 {
     struct kv_buf pfx;
     struct kv_object key;
-    order_file_pfx(&leaf, &ca, "pass", &pfx);
+    chain_made_pfx(&leaf, &ca, "pass", &pfx);
     struct order_ask ask = {.name = "web",
                             .is_pfx = true,
-                            .material = order_bytes(&pfx),
+                            .material = {pfx.data, pfx.len},
                             .password = "wrong"};
     cr_assert_neq(order_import(&box, &ask), 0);
     cr_expect_eq(service_box_rows(&box), 0);
@@ -124,8 +126,9 @@ Test(import, keys_of_every_type)
         struct chain_made made = chain_make(
             &(struct chain_maker){.type = types[i], .subject = "web.example"}, NULL);
         struct kv_buf pem;
-        order_file_pem(&made, NULL, &pem);
-        const struct order_ask ask = {.name = types[i], .material = order_bytes(&pem)};
+        chain_made_pem(&made, NULL, &pem);
+        const struct order_ask ask = {.name = types[i],
+                                      .material = {pem.data, pem.len}};
         cr_assert_eq(order_import(&box, &ask), 0, "%s: %s", types[i], box.err.message);
         order_expect_complete(&box, types[i], NULL, NULL);
         kv_buf_free(&pem);
@@ -145,15 +148,15 @@ Test(import, the_chain_is_put_in_order_unless_it_is_to_be_kept)
         struct kv_buf pem; /* key, leaf; then root and issuer, the wrong way round */
         struct kv_buf rest;
         struct kv_object certificate;
-        order_file_pem(&end, &root, &pem);
-        order_file_pem(&end, &sub, &rest);
+        chain_made_pem(&end, &root, &pem);
+        chain_made_pem(&end, &sub, &rest);
         const char *extra = strstr((const char *)rest.data, "-----BEGIN CERT");
         const char *extra_end = strstr(extra, "-----END CERT");
         extra_end = strchr(extra_end, '\n') + 1;
         cr_assert_eq(kv_buf_append(&pem, extra, (size_t)(extra_end - extra)), 0);
         const struct order_ask ask = {.name = keeps ? "kept" : "sorted",
                                       .preserves_order = keeps,
-                                      .material = order_bytes(&pem)};
+                                      .material = {pem.data, pem.len}};
         cr_assert_eq(order_import(&box, &ask), 0, "%s", box.err.message);
         order_expect_complete(&box, ask.name, &certificate, NULL);
         const json_t *chain = json_object_get(certificate.doc, "chain");
@@ -181,9 +184,9 @@ Test(import, an_expired_certificate_comes_in_all_the_same)
                    NULL);
     struct kv_buf pem;
     struct kv_object certificate;
-    order_file_pem(&old, NULL, &pem);
+    chain_made_pem(&old, NULL, &pem);
     const struct order_ask ask = {
-        .name = "old", .is_disabled = true, .material = order_bytes(&pem)};
+        .name = "old", .is_disabled = true, .material = {pem.data, pem.len}};
     cr_assert_eq(order_import(&box, &ask), 0, "%s", box.err.message);
     order_expect_complete(&box, "old", &certificate, NULL);
     cr_expect_eq(certificate.row.exp_s, CHAIN_MAKER_NOW_S - 100000);
@@ -298,7 +301,7 @@ Test(import, files_without_key_or_certificate_or_with_a_foreign_one_are_refused)
     size_t key_len = (size_t)(certs - (const char *)file.data);
     struct chain_made mixed = {.key = other.key, .cert = leaf.cert};
     struct kv_buf foreign;
-    order_file_pem(&mixed, &ca, &foreign);
+    chain_made_pem(&mixed, &ca, &foreign);
     expect_file_refused(file.data, key_len, "cert.no-certificate");
     expect_file_refused(certs, file.len - key_len, "key.import-no-key");
     expect_file_refused(foreign.data, foreign.len, "key.import-cert-mismatch");

@@ -211,8 +211,8 @@ Test(order, one_order_at_a_time)
     struct chain_made made = chain_make(
         &(struct chain_maker){.type = "P-256", .subject = "web.example"}, NULL);
     struct kv_buf file;
-    order_file_pem(&made, NULL, &file);
-    const struct order_ask import = {.name = "web", .material = order_bytes(&file)};
+    chain_made_pem(&made, NULL, &file);
+    const struct order_ask import = {.name = "web", .material = {file.data, file.len}};
     cr_assert_eq(order_create_ec(&box, "web"), 0);
     uint64_t n_rows = service_box_rows(&box);
     expect_refused(order_create_ec(&box, "Web"), KV_E_EXISTS, "cert.in-progress");

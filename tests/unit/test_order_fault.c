@@ -74,10 +74,10 @@ static int begin_import(const char *name)
     if (file.data == NULL) {
         struct chain_made made = chain_make(
             &(struct chain_maker){.type = "P-256", .subject = "web.example"}, NULL);
-        order_file_pem(&made, NULL, &file);
+        chain_made_pem(&made, NULL, &file);
         chain_made_free(&made);
     }
-    const struct order_ask ask = {.name = name, .material = order_bytes(&file)};
+    const struct order_ask ask = {.name = name, .material = {file.data, file.len}};
     return order_import(&box, &ask);
 }
 

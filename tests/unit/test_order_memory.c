@@ -31,7 +31,7 @@ static void setup(void)
         &(struct chain_maker){.type = "P-256", .subject = "web.example"}, NULL);
     fake_link_own = pause_faults;
     json_set_alloc_funcs(kv_wiping_malloc, kv_wiping_free);
-    order_file_pem(&made, NULL, &file);
+    chain_made_pem(&made, NULL, &file);
     chain_made_free(&made);
     service_box_init(&box);
     policy = json_loads(ORDER_EC, 0, NULL);
@@ -66,7 +66,7 @@ static int import(const char *name)
                                              .tags = tags,
                                              .is_enabled = true,
                                              .format = KV_IMPORT_PEM,
-                                             .material = order_bytes(&file)};
+                                             .material = {file.data, file.len}};
     return service_box_wait(&box, kv_order_import(&box.service, box.vault, &request,
                                                   service_box_done, &box));
 }
