@@ -254,6 +254,7 @@ static void on_tls_ready(void *arg, int rc, const struct kv_err *err)
         return;
     }
     app->service.is_ready = true;
+    kv_wipe(app->token, sizeof(app->token)); /* its hash is all that is needed now */
     kv_engine_kick(app->service.engine);
     kv_log(app->service.log, KV_LOG_INFO, "service.ready",
            KV_I("vaults", app->service.n_vaults), KV_I("port", app->service.port));
