@@ -30,11 +30,6 @@ static void dispatch(struct kv_call *call);
 
 /* --- answering ------------------------------------------------------------------- */
 
-static int append_text(const char *text, size_t len, void *out)
-{
-    return kv_buf_append(out, text, len);
-}
-
 static void set_header(struct kv_http_request *request, const char *name,
                        const char *value)
 {
@@ -64,9 +59,8 @@ static void answer(struct kv_service *service, struct kv_http_request *request,
 {
     struct kv_buf text;
     kv_buf_init_secret(&text, REPLY_MAX);
-    if (body == NULL
-            ? status >= 400
-            : json_dump_callback(body, append_text, &text, JSON_COMPACT) != 0) {
+    bool is_empty = body == NULL && status < 400;
+    if (!is_empty && kv_json_write(body, &text) != 0) {
         kv_buf_reset(&text);
         status = 500;
         (void)kv_buf_append_str(&text, "{\"error\":{\"code\":\"InternalServerError\","
@@ -220,7 +214,7 @@ static const char *on_error(void *arg, int status, struct kv_buf *body)
     struct kv_http_error error = {status, kv_error_code_of_status(status), NULL};
     json_t *json = kv_error_body(&error, "The HTTP request cannot be served.",
                                  "api.bad-request", NULL);
-    if (json == NULL || json_dump_callback(json, append_text, body, JSON_COMPACT) != 0)
+    if (kv_json_write(json, body) != 0)
         kv_buf_reset(body);
     json_decref(json);
     return "application/json; charset=utf-8";

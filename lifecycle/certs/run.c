@@ -184,10 +184,8 @@ static void sign_done(struct kv_task *task)
     struct run *run = run_of(task);
     json_t *events = json_pack("[{s:o}]", "der",
                                kv_order_b64(task->payload.data, task->payload.len));
-    char *text = events != NULL ? json_dumps(events, JSON_COMPACT) : NULL;
     kv_buf_reset(&run->events);
-    int rc = text != NULL ? kv_buf_append_str(&run->events, text) : KV_E_NOMEM;
-    free(text);
+    int rc = kv_json_write(events, &run->events);
     json_decref(events);
     if (rc != 0)
         kv_task_fail(task, rc, NULL);
@@ -409,7 +407,7 @@ static void take_step(struct kv_task *task)
 {
     struct run *run = run_of(task);
     struct keyvault_step_out out;
-    char *policy = json_dumps(run->order.policy.doc, JSON_COMPACT);
+    struct kv_buf policy;
     struct keyvault_step_in in = {
         .abi = KEYVAULT_ISSUER_ABI,
         .purpose = KEYVAULT_PURPOSE_ISSUE,
@@ -421,16 +419,17 @@ static void take_step(struct kv_task *task)
         .state = bytes_of(text_of(run, "state")),
         .events = {(const char *)run->events.data, run->events.len},
     };
-    int rc = policy != NULL
-                 ? kv_rand_fill(task->service->rand, in.random, sizeof(in.random))
-                 : KV_E_NOMEM;
+    kv_buf_init(&policy, KEYVAULT_STATE_MAX);
+    int rc = kv_json_write(run->order.policy.doc, &policy);
+    if (rc == 0)
+        rc = kv_rand_fill(task->service->rand, in.random, sizeof(in.random));
     if (rc == 0 && ++run->n_steps > STEPS_MAX)
         rc = KV_E_BUSY;
     if (rc == 0) {
-        in.policy = bytes_of(policy);
+        in.policy = (struct keyvault_bytes){(const char *)policy.data, policy.len};
         rc = run->issuer->step(&in, &out) == 0 ? 0 : KV_E_NOMEM;
     }
-    free(policy);
+    kv_buf_free(&policy);
     kv_buf_reset(&run->events);
     if (rc != 0) {
         kv_task_fail(task, rc, NULL);

@@ -68,16 +68,19 @@ static int append_text(const char *text, size_t len, void *out)
     return kv_buf_append(out, text, len);
 }
 
+int kv_json_write(const json_t *json, struct kv_buf *out)
+{
+    if (json != NULL && json_dump_callback(json, append_text, out, JSON_COMPACT) == 0)
+        return 0;
+    return kv_buf_status(out) != 0 ? kv_buf_status(out) : KV_E_NOMEM;
+}
+
 int kv_object_write_doc(const struct kv_row *row, json_t *doc, struct kv_buf *out)
 {
     json_t *body = json_pack("{s:o,s:O}", "index", index_json(row), "doc", doc);
-    if (body == NULL)
-        return KV_E_NOMEM;
-    int rc = json_dump_callback(body, append_text, out, JSON_COMPACT);
+    int rc = kv_json_write(body, out);
     json_decref(body);
-    if (rc == 0)
-        return 0;
-    return kv_buf_status(out) != 0 ? kv_buf_status(out) : KV_E_NOMEM;
+    return rc;
 }
 
 static int mismatch(const struct kv_object *object, struct kv_err *err)
@@ -172,9 +175,7 @@ int kv_key_app_write(json_t *tags, struct kv_buf *out)
     if (tags == NULL || json_object_size(tags) == 0)
         return 0;
     json_t *app = json_pack("{s:O}", "tags", tags);
-    int rc = app != NULL && json_dump_callback(app, append_text, out, JSON_COMPACT) == 0
-                 ? 0
-                 : KV_E_NOMEM;
+    int rc = kv_json_write(app, out);
     json_decref(app);
-    return kv_buf_status(out) != 0 ? kv_buf_status(out) : rc;
+    return rc;
 }

@@ -119,6 +119,10 @@ void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
 /* Set flags and dates of a key's row from what the keyring has sealed. */
 void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
 
+/* Append the compact text of a JSON value; NULL is KV_E_NOMEM. (json_dumps overlooks a
+ * failed allocation at a member's name and returns what is no JSON.) */
+int kv_json_write(const json_t *json, struct kv_buf *out) KV_MUST_CHECK;
+
 /* Append {"tags":{...}}, the service's own bytes in a key row; nothing without tags. */
 int kv_key_app_write(json_t *tags, struct kv_buf *out) KV_MUST_CHECK;
 
