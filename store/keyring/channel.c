@@ -88,6 +88,7 @@ static void guest_refuse(struct kv_guest *guest, const struct kv_frame *request,
 /* The loop pinned to this CPU, or any. */
 static struct kv_loop *loop_of_cpu(struct kv_channel *channel, uint32_t cpu)
 {
+    KV_ASSERT(channel->n_loops > 0);
     for (unsigned i = 0; i < channel->n_loops; i++) {
         if (channel->loops[i].cpu >= 0 && (uint32_t)channel->loops[i].cpu == cpu)
             return &channel->loops[i];
@@ -99,7 +100,7 @@ static void guest_hello(struct kv_guest *guest)
 {
     struct kv_err err = KV_ERR_INIT;
     struct kv_frame frame = {.id = 0};
-    struct kv_msg_hello hello;
+    struct kv_msg_hello hello = {.version = 0};
     size_t frame_len = 0;
     const int rc =
         kv_frame_decode(guest->bytes, guest->len, KV_FRAME_MAX, &frame, &frame_len);

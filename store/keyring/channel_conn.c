@@ -374,7 +374,7 @@ void kv_conn_resume(struct kv_work *work)
         }
         if (work->rc == 0)
             put_reply(conn, &work->frame, 0,
-                      (struct kv_bytes){work->out.data, work->out.len}, NULL);
+                      (struct kv_bytes){work->out.data, work->out.len}, &work->err);
         else
             put_error(conn, &work->frame, work->rc < 0 ? work->rc : KV_E_BUSY,
                       &work->err);
