@@ -32,9 +32,9 @@ static void status(struct kv_call *call)
         char url[300];
         const struct kv_vault *vault = &service->vaults[i];
         kv_service_vault_url(service, vault, url, sizeof(url));
-        (void)json_array_append_new(vaults, json_pack("{s:s,s:s,s:b}", "name",
-                                                      vault->name, "url", url,
-                                                      "isDefault", vault->is_default));
+        vaults = kv_json_append(vaults,
+                                json_pack("{s:s,s:s,s:b}", "name", vault->name, "url",
+                                          url, "isDefault", vault->is_default));
     }
     kv_call_reply(call, 200,
                   json_pack("{s:s,s:s,s:s,s:[s,s],s:b,s:o}", "state", state_of(service),
@@ -79,8 +79,10 @@ static bool may(const struct kv_call *call, const char *scope, uint32_t action)
 static json_t *assignment_json(const struct kv_assignment *assignment)
 {
     json_t *json = kv_assignment_doc(assignment);
-    (void)json_object_set_new(json, "id", json_string(assignment->id));
-    return json;
+    if (json_object_set_new(json, "id", json_string(assignment->id)) == 0)
+        return json;
+    json_decref(json);
+    return NULL;
 }
 
 static void list(struct kv_call *call)
@@ -91,7 +93,7 @@ static void list(struct kv_call *call)
     json_t *items = json_array();
     for (size_t i = 0; i < n; i++)
         if (may(call, all[i].scope, KV_ACT_ACCESS_READ))
-            (void)json_array_append_new(items, assignment_json(&all[i]));
+            items = kv_json_append(items, assignment_json(&all[i]));
     kv_call_reply(call, 200, json_pack("{s:o,s:n}", "value", items, "nextLink"));
 }
 

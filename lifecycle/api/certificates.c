@@ -219,14 +219,10 @@ static void reply_items(struct kv_task *task, bool is_versions)
     struct kv_call *call = kv_call_of(task);
     bool has_pending = wants_pending(call);
     json_t *items = json_array();
-    for (size_t i = 0; items != NULL && i < task->n_objects; i++) {
+    for (size_t i = 0; i < task->n_objects; i++) {
         const struct kv_object *object = &task->objects[i];
-        if (object->doc == NULL || (is_pending(object) && !has_pending))
-            continue;
-        if (json_array_append_new(items, item_of(call, object, is_versions)) != 0) {
-            json_decref(items);
-            items = NULL;
-        }
+        if (object->doc != NULL && (has_pending || !is_pending(object)))
+            items = kv_json_append(items, item_of(call, object, is_versions));
     }
     kv_call_reply_list(call, items, is_versions);
 }

@@ -89,6 +89,10 @@ int kv_json_object(const json_t *object, const char *field, enum kv_presence nee
 int kv_json_bytes(const json_t *object, const char *field, enum kv_presence need,
                   struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
+/* Append an item (taken) to an array (taken). NULL when one of them is, or without
+ * memory: a list that lacks an item is no list. */
+json_t *kv_json_append(json_t *array, json_t *item);
+
 /* Count of characters (code points) of UTF-8 text. */
 size_t kv_utf8_count(const char *text);
 

@@ -160,9 +160,17 @@ int kv_json_bytes(const json_t *object, const char *field, enum kv_presence need
     if (rc == KV_E_TOO_BIG)
         return kv_err_set(err, KV_E_TOO_BIG, "api.bad-field",
                           "the member '%s' is too long", field);
-    if (rc != 0)
+    if (rc != 0 && rc != KV_E_NOMEM)
         return wrong_type(field, "base64url text without padding", err);
-    return 0;
+    return rc;
+}
+
+json_t *kv_json_append(json_t *array, json_t *item)
+{
+    if (json_array_append_new(array, item) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
 }
 
 size_t kv_utf8_count(const char *text)

@@ -67,7 +67,7 @@ static void reply_items(struct kv_task *task, bool is_versions)
             "attributes", attributes(&object->row, &object->info), "tags",
             kv_key_app_tags(object->info.attrs.app), "managed",
             object->info.attrs.is_managed ? json_true() : NULL);
-        (void)json_array_append_new(items, item);
+        items = kv_json_append(items, item);
     }
     kv_call_reply_list(call, items, is_versions);
 }

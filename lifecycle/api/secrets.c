@@ -160,22 +160,28 @@ static void get(struct kv_call *call)
     kv_task_load(&call->task, KV_KIND_SECRET, call->name, call->version, got);
 }
 
+static json_t *item_of(const struct kv_call *call, const struct kv_object *object,
+                       bool is_versions)
+{
+    const struct kv_row_key *key = &object->row.key;
+    json_t *item = kv_secret_bundle(call, object, NULL);
+    (void)json_object_del(item, "kid"); /* which it need not have */
+    if (json_object_set_new(item, "id",
+                            kv_call_id(call, "secrets", key->name,
+                                       is_versions ? key->version : NULL)) == 0)
+        return item;
+    json_decref(item);
+    return NULL;
+}
+
 static void reply_items(struct kv_task *task, bool is_versions)
 {
     struct kv_call *call = kv_call_of(task);
     json_t *items = json_array();
-    for (size_t i = 0; i < task->n_objects; i++) {
-        const struct kv_object *object = &task->objects[i];
-        const struct kv_row_key *key = &object->row.key;
-        if (object->doc == NULL)
-            continue; /* a head without a version */
-        json_t *item = kv_secret_bundle(call, object, NULL);
-        (void)json_object_set_new(
-            item, "id",
-            kv_call_id(call, "secrets", key->name, is_versions ? key->version : NULL));
-        (void)json_object_del(item, "kid");
-        (void)json_array_append_new(items, item);
-    }
+    for (size_t i = 0; i < task->n_objects; i++)
+        if (task->objects[i].doc != NULL) /* else a head without a version */
+            items =
+                kv_json_append(items, item_of(call, &task->objects[i], is_versions));
     kv_call_reply_list(call, items, is_versions);
 }
 

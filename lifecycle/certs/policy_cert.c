@@ -43,26 +43,30 @@ static uint8_t curve_of(EVP_PKEY *pkey)
 }
 
 /* key_props of a public key; an RSA key of an odd size asks for the next smaller. */
-static json_t *key_props(const X509 *cert, uint8_t *kty)
+static int put_key(const X509 *cert, json_t *doc, uint8_t *kty, struct kv_err *err)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(cert);
     int id = pkey != NULL ? EVP_PKEY_get_base_id(pkey) : EVP_PKEY_NONE;
     if (id == EVP_PKEY_RSA) {
         int bits = EVP_PKEY_get_bits(pkey);
         *kty = KV_KTY_RSA;
-        return json_pack("{s:s,s:i}", "kty", "RSA", "key_size",
-                         bits >= 4096   ? 4096
-                         : bits >= 3072 ? 3072
-                                        : 2048);
+        return kv_policy_put(doc, "key_props",
+                             json_pack("{s:s,s:i}", "kty", "RSA", "key_size",
+                                       bits >= 4096   ? 4096
+                                       : bits >= 3072 ? 3072
+                                                      : 2048));
     }
     uint8_t curve = id == EVP_PKEY_ED25519 ? KV_CURVE_ED25519
                     : id == EVP_PKEY_EC    ? curve_of(pkey)
                                            : KV_CURVE_NONE;
     if (curve == KV_CURVE_NONE)
-        return NULL;
+        return kv_policy_not_offered(err, "key_props.kty",
+                                     "the certificate has a key of another type than "
+                                     "RSA, EC and OKP");
     *kty = curve == KV_CURVE_ED25519 ? KV_KTY_OKP : KV_KTY_EC;
-    return json_pack("{s:s,s:s}", "kty", kv_kty_name(*kty), "crv",
-                     kv_curve_name(curve));
+    return kv_policy_put(
+        doc, "key_props",
+        json_pack("{s:s,s:s}", "kty", kv_kty_name(*kty), "crv", kv_curve_name(curve)));
 }
 
 /* --- names -------------------------------------------------------------------------
@@ -155,9 +159,12 @@ static int put_subject(const X509 *cert, json_t *x509, struct kv_err *err)
     size_t len = 0;
     struct kv_buf text;
     kv_buf_init(&text, KV_X500_TEXT_MAX);
-    int rc = 0;
-    if (X509_NAME_get0_der(X509_get_subject_name(cert), &der, &len) != 1 ||
-        kv_x500_print((struct kv_bytes){der, len}, &text) != 0) {
+    int rc = X509_NAME_get0_der(X509_get_subject_name(cert), &der, &len) == 1
+                 ? kv_x500_print((struct kv_bytes){der, len}, &text)
+                 : KV_E_INVALID;
+    if (rc == KV_E_NOMEM)
+        goto out;
+    if (rc != 0) {
         rc = kv_err_set(err, KV_E_INVALID, "policy.bad-subject",
                         "the subject of the certificate has no text of at most %d "
                         "bytes",
@@ -232,12 +239,7 @@ static int describe(X509 *cert, json_t *doc, uint8_t *kty, struct kv_err *err)
     json_t *x509 = json_object();
     int rc = 0;
     KV_TRY(kv_policy_put(doc, "x509_props", x509));
-    json_t *key = key_props(cert, kty);
-    if (key == NULL)
-        return kv_policy_not_offered(err, "key_props.kty",
-                                     "the certificate has a key of another type than "
-                                     "RSA, EC and OKP");
-    KV_TRY(kv_policy_put(doc, "key_props", key));
+    KV_TRY(put_key(cert, doc, kty, err));
     KV_TRY(kv_policy_put(doc, "issuer", json_pack("{s:s}", "name", "Unknown")));
     KV_TRY(put_subject(cert, x509, err));
     KV_TRY(put_names(cert, x509));
