@@ -150,9 +150,9 @@ int kv_ring_vault_key_new(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN],
                           uint32_t term, struct kv_buf *wrapped, struct kv_err *err)
 {
     struct kv_secret fresh = {0};
-    if (find_vault_key(ring, vault, term) != NULL)
-        return kv_err_set(err, KV_E_EXISTS, "seal.vault-key-exists",
-                          "this vault has a key of term %u already", term);
+    const struct kv_secret *present = find_vault_key(ring, vault, term);
+    if (present != NULL)
+        return kv_seal_vault_key_wrap(ring->seal, vault, term, present, wrapped);
     const int rc = kv_seal_vault_key_new(ring->seal, vault, term, &fresh, wrapped);
     if (rc != 0)
         return rc;

@@ -46,8 +46,9 @@ int64_t kv_ring_now_s(const struct kv_ring *ring);
 void kv_ring_set_service(struct kv_ring *ring, bool is_there);
 bool kv_ring_has_service(const struct kv_ring *ring);
 
-/* Make or open the vault key of (vault, term). Opening one twice is fine; making one
- * that exists is KV_E_EXISTS (seal.vault-key-exists). */
+/* Make or open the vault key of (vault, term). Either may be repeated: a service that
+ * ended before it had stored the wrapped key asks again, and gets the same one. Opening
+ * another key than the present one is KV_E_EXISTS (seal.vault-key-exists). */
 int kv_ring_vault_key_new(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN],
                           uint32_t term, struct kv_buf *wrapped,
                           struct kv_err *err) KV_MUST_CHECK;

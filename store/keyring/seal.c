@@ -72,26 +72,36 @@ const uint8_t *kv_seal_installation(const struct kv_seal *seal)
     return seal->installation;
 }
 
+int kv_seal_vault_key_wrap(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],
+                           uint32_t term, const struct kv_secret *vault_key,
+                           struct kv_buf *wrapped)
+{
+    int rc = 0;
+    struct kv_buf plain;
+    kv_buf_init_secret(&plain, 64);
+    kv_wire_put_raw(&plain, vault_key->data, vault_key->len);
+    kv_wire_put_raw(&plain, vault, KV_ID_LEN);
+    kv_wire_put_u32(&plain, term);
+    KV_TRY(kv_buf_status(&plain));
+    KV_TRY(kv_key_wrap(seal->wrap_key.data, (struct kv_bytes){plain.data, plain.len},
+                       wrapped));
+out:
+    kv_buf_free(&plain);
+    return rc;
+}
+
 int kv_seal_vault_key_new(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],
                           uint32_t term, struct kv_secret *vault_key,
                           struct kv_buf *wrapped)
 {
     int rc = 0;
     struct kv_secret key = {0};
-    struct kv_buf plain;
-    kv_buf_init_secret(&plain, 64);
     KV_TRY(kv_secret_init(&key, KV_VAULT_KEY_LEN));
     KV_TRY(kv_rand_fill(seal->rand, key.data, key.len));
-    kv_wire_put_raw(&plain, key.data, key.len);
-    kv_wire_put_raw(&plain, vault, KV_ID_LEN);
-    kv_wire_put_u32(&plain, term);
-    KV_TRY(kv_buf_status(&plain));
-    KV_TRY(kv_key_wrap(seal->wrap_key.data, (struct kv_bytes){plain.data, plain.len},
-                       wrapped));
+    KV_TRY(kv_seal_vault_key_wrap(seal, vault, term, &key, wrapped));
     *vault_key = key;
     key = (struct kv_secret){0};
 out:
-    kv_buf_free(&plain);
     kv_secret_free(&key);
     return rc;
 }

@@ -36,6 +36,11 @@ int kv_seal_vault_key_new(const struct kv_seal *seal, const uint8_t vault[KV_ID_
                           uint32_t term, struct kv_secret *vault_key,
                           struct kv_buf *wrapped) KV_MUST_CHECK;
 
+/* The wrapped form of a vault key that is open, the same bytes each time. */
+int kv_seal_vault_key_wrap(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],
+                           uint32_t term, const struct kv_secret *vault_key,
+                           struct kv_buf *wrapped) KV_MUST_CHECK;
+
 /* Open a wrapped vault key; KV_E_INTEGRITY (seal.vault-key-damaged) when it is not the
  * one of this vault, term and installation. */
 int kv_seal_vault_key_open(const struct kv_seal *seal,
