@@ -119,6 +119,16 @@ void desk_fini(struct desk *desk)
     cr_assert_eq(rmdir(desk->dir), 0);
 }
 
+void desk_wait(struct desk *desk, const unsigned *counter, unsigned at_least)
+{
+    for (int i = 0; *counter < at_least; i++) {
+        cr_assert_lt(i, WAIT_MS, "it does not come");
+        (void)uv_run(&desk->loop, UV_RUN_NOWAIT);
+        if (*counter < at_least && i > TURNS_PER_MS)
+            (void)poll(NULL, 0, 1);
+    }
+}
+
 void desk_settle(struct desk *desk)
 {
     for (int quiet = 0; quiet < 5;) {

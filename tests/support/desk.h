@@ -37,8 +37,10 @@ void desk_init(struct desk *desk);
 /* Stop in order; asserts that no operation, handle or memory of the loop is left. */
 void desk_fini(struct desk *desk);
 
-/* Let everything happen that can happen now. */
+/* Let everything happen that can happen now; lookups on the pool may go on. */
 void desk_settle(struct desk *desk);
+/* Run the loop until a counter has come this far. */
+void desk_wait(struct desk *desk, const unsigned *counter, unsigned at_least);
 
 /* Connect a client; its descriptor. */
 int desk_connect(struct desk *desk);

@@ -55,6 +55,7 @@ static int ask(uint16_t verb, const struct kv_role_grant *grant)
     kv_grants_question(&desk.service, 1, verb,
                        (struct kv_bytes){payload.data, payload.len});
     kv_buf_free(&payload);
+    desk_wait(&desk, &desk.link.n_answers, before + 1);
     desk_settle(&desk);
     cr_assert_eq(desk.link.n_answers, before + 1, "exactly one answer");
     return desk.link.answer_rc;
@@ -195,7 +196,7 @@ Test(grants, malformed_questions_are_answered_too)
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         unsigned before = desk.link.n_answers;
         kv_grants_question(&desk.service, 1, verbs[i], (struct kv_bytes){NULL, 0});
-        desk_settle(&desk);
+        desk_wait(&desk, &desk.link.n_answers, before + 1);
         cr_assert_eq(desk.link.n_answers, before + 1);
         cr_assert_eq(desk.link.answer_rc,
                      verbs[i] == 9999 ? KV_E_UNSUPPORTED : KV_E_INVALID);
@@ -218,6 +219,7 @@ Test(grants, before_it_is_ready_the_service_says_so)
 
 static size_t ask_list(uid_t uid, const char *vault, struct kv_msg_list_reply *reply)
 {
+    unsigned before = desk.link.n_answers;
     struct kv_role_list msg = {.uid = uid, .list = {.collection = KV_URI_KEYS}};
     struct kv_buf payload;
     (void)snprintf(msg.list.vault, sizeof(msg.list.vault), "%s", vault);
@@ -226,7 +228,7 @@ static size_t ask_list(uid_t uid, const char *vault, struct kv_msg_list_reply *r
     kv_grants_question(&desk.service, 1, KV_ROLE_LIST,
                        (struct kv_bytes){payload.data, payload.len});
     kv_buf_free(&payload);
-    desk_settle(&desk);
+    desk_wait(&desk, &desk.link.n_answers, before + 1);
     if (desk.link.answer_rc != 0)
         return SIZE_MAX;
     cr_assert_eq(
