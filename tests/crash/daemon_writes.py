@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from api import Api  # noqa: E402
-from dev import Dev, children  # noqa: E402
+from dev import Dev, children, wait_for  # noqa: E402
 
 WRITERS = 4
 POLICY = {"issuer": {"name": "Self"}, "key_props": {"kty": "EC", "crv": "P-256"},
@@ -92,6 +92,10 @@ def check(sock, acked):
     return lost
 
 
+def alive(pid):
+    return pathlib.Path(f"/proc/{pid}").exists()
+
+
 def cycle(dev, number, acked):
     dev.start()
     sock = dev.dir / "api.sock"
@@ -115,6 +119,8 @@ def cycle(dev, number, acked):
     for thread in threads:
         thread.join()
     dev.process.wait()
+    for pid in pids:
+        wait_for(f"process {pid} does not end", lambda: not alive(pid), 60)
     dev.log.close()
     dev.process = None
     for found in new:
