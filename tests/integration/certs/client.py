@@ -11,7 +11,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent.parent / "support"))
-from api import Api  # noqa: E402
+from api import Api, Https  # noqa: E402
 from dev import Dev  # noqa: E402,F401
 
 PEM = "application/x-pem-file"
@@ -37,11 +37,14 @@ class Client:
     def __init__(self, api, name):
         self.api = api
         self.name = name
+        self.headers = {}  # of the last reply to call()
 
     def call(self, status, method, path, body=None):
-        got, reply = self.api.call(method, path, body)
-        expect(got == status, f"{self.name}: {method} {path}: {got}, not {status}: {reply}")
-        return reply
+        reply = self.api.send(method, path, body)
+        self.headers = reply.headers
+        expect(reply.status == status, f"{self.name}: {method} {path}: {reply.status}, "
+               f"not {status}: {reply.json}")
+        return reply.json
 
     def get(self, path):
         return self.call(200, "GET", path)
@@ -70,9 +73,9 @@ class Client:
         while time.monotonic() < end:
             operation = self.get(f"/certificates/{name}/pending")
             if operation["status"] != "inProgress":
-                expect("Retry-After" not in self.api.headers, "nothing to wait for")
+                expect("Retry-After" not in self.headers, "nothing to wait for")
                 return operation
-            expect(int(self.api.headers["Retry-After"]) > 0, "when to ask again")
+            expect(int(self.headers["Retry-After"]) > 0, "when to ask again")
             time.sleep(0.02)
         raise AssertionError(f"the order of {name} does not end")
 
@@ -88,7 +91,7 @@ def unix_client(dev):
 
 
 def https_client(dev):
-    return Client(Api.https(dev.env), "https")
+    return Client(Https(dev), "https")
 
 
 def policy(key=None, subject="CN=a.example", **members):
