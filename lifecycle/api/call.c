@@ -9,7 +9,6 @@
  */
 #include "lifecycle/api/call.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,18 +132,6 @@ static void reply_error(struct kv_call *call, const struct kv_http_error *error,
     reply_and_end(call, error->status,
                   kv_error_body(error, message, err != NULL ? err->id : NULL,
                                 err != NULL ? err->hint : NULL));
-}
-
-void kv_call_error(struct kv_call *call, int status, const char *code,
-                   const char *inner, const char *format, ...)
-{
-    char message[KV_ERR_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(message, sizeof(message), format, args);
-    va_end(args);
-    struct kv_http_error error = {status, code, inner};
-    reply_error(call, &error, message, NULL);
 }
 
 void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err)
@@ -465,15 +452,6 @@ out:
 
 /* --- shared by handlers ------------------------------------------------------------
  */
-
-int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs)
-{
-    struct kv_err err = KV_ERR_INIT;
-    int rc = kv_json_attrs(call->body, attrs, &err);
-    if (rc != 0)
-        kv_call_fail(&call->task, rc, &err);
-    return rc;
-}
 
 int kv_call_check_head(struct kv_call *call, const struct kv_row *head)
 {

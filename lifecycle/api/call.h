@@ -65,11 +65,6 @@ void kv_call_start(struct kv_service *service, struct kv_http_request *request);
 /* Answer with JSON (`body` is taken) and end the call. */
 void kv_call_reply(struct kv_call *call, int status, json_t *body);
 
-/* Answer with an error body and end the call. `inner` may be NULL. */
-void kv_call_error(struct kv_call *call, int status, const char *code,
-                   const char *inner, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-
 /* Map a KV_E_* failure to the contract's status and code, and end the call. This is
  * the on_fail of a call's task. A row conflict runs the handler again instead (its
  * data is freed first), a bounded number of times. */
@@ -103,16 +98,13 @@ json_t *kv_call_id(const struct kv_call *call, const char *collection, const cha
  * recoveryLevel, recoverableDays. */
 json_t *kv_call_attributes(const struct kv_row *row);
 
-/* Read "attributes" {enabled, nbf, exp} and "tags" of a request body. Dates may be
- * negative by 2^32 (SDK overflow after 2038) and are repaired. Absent members leave
- * the outputs as they are. Ends the call and returns non-zero when malformed. */
+/* "attributes" {enabled, nbf, exp} and "tags" of a request body. */
 struct kv_call_attrs {
     bool is_enabled;
     int64_t nbf_s;
     int64_t exp_s;
     json_t *tags; /* borrowed from the body; NULL when absent */
 };
-int kv_call_read_attrs(struct kv_call *call, struct kv_call_attrs *attrs) KV_MUST_CHECK;
 
 /* Refuse to write over a name: head of a certificate's own object (403) or deleted
  * (409). `head` is the result of kv_task_find_head. Ends the call and returns

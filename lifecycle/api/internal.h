@@ -96,7 +96,8 @@ json_t *kv_json_append(json_t *array, json_t *item);
 /* Count of characters (code points) of UTF-8 text. */
 size_t kv_utf8_count(const char *text);
 
-/* The reader behind kv_call_read_attrs. */
+/* Read attributes and tags. Dates may be negative by 2^32 (SDK overflow after 2038) and
+ * are repaired. Absent members leave the outputs as they are, as does a failure. */
 int kv_json_attrs(const json_t *body, struct kv_call_attrs *attrs,
                   struct kv_err *err) KV_MUST_CHECK;
 
