@@ -4,8 +4,10 @@
  *   question -> who (cached, or asked on the pool) -> may it, by name -> load -> answer
  *
  * The right is checked before the object is looked for: a peer without a role cannot
- * learn which names exist. In --dev every local user may use every key. Root may read
- * public parts everywhere, and use keys only with a role, as anybody else.
+ * learn which names exist. An answer bears the epoch in which its question began: what
+ * is revoked or disabled while the row is read raises the epoch and so ends the grant.
+ * In --dev every local user may use every key. Root may read public parts everywhere,
+ * and use keys only with a role, as anybody else.
  */
 #include "lifecycle/service/grants.h"
 
@@ -35,6 +37,7 @@ struct question {
     char after[KV_NAME_MAX + 1];
     struct kv_principal principal;
     uint32_t ops;
+    uint64_t epochs[KV_VAULTS_MAX]; /* when the decision began */
 };
 
 static struct question *question_of(struct kv_task *task)
@@ -137,7 +140,7 @@ static void reply_grant(struct kv_task *task)
     kv_row_ident(row, &granted.ident);
     granted.ops = question->ops;
     granted.lease_ms = KV_LEASE_MS;
-    granted.epoch = task->vault->epoch;
+    granted.epoch = question->epochs[task->vault - task->service->vaults];
     granted.row = (struct kv_bytes){row->sealed, row->sealed_len};
     memcpy(uri.name, row->key.name, sizeof(uri.name));
     memcpy(uri.version, row->key.version, KV_ID_LEN);
@@ -428,6 +431,8 @@ static void begin(struct question *question)
         answer(question, KV_E_UNAVAILABLE, NULL, &err);
         return;
     }
+    for (size_t i = 0; i < service->n_vaults; i++)
+        question->epochs[i] = service->vaults[i].epoch;
     if (question->verb == KV_ROLE_LIST)
         start_list(question);
     else if (question->verb == KV_ROLE_CERT)

@@ -158,6 +158,49 @@ Test(grants, by_version_id_the_right_is_that_of_its_name)
     cr_assert_eq(ask(KV_ROLE_GRANT, &grant), KV_E_NOT_FOUND);
 }
 
+/* Ask, and let a change happen while the row is being read. */
+static void ask_during_a_change(const struct kv_role_grant *grant, void (*change)(void))
+{
+    struct kv_buf payload;
+    unsigned before = desk.link.n_answers;
+    kv_buf_init(&payload, KV_FRAME_MAX);
+    kv_role_grant_put(&payload, grant);
+    desk.link.is_held = true;
+    kv_grants_question(&desk.service, 1, KV_ROLE_GRANT,
+                       (struct kv_bytes){payload.data, payload.len});
+    kv_buf_free(&payload);
+    desk_settle(&desk);
+    cr_assert_eq(desk.link.n_answers, before, "the row is still being read");
+    change();
+    kv_service_raise_epoch(&desk.service, desk.vault);
+    fake_link_release(&desk.link);
+    desk_settle(&desk);
+    cr_assert_eq(desk.link.n_answers, before + 1);
+}
+
+static void nothing(void)
+{
+}
+
+Test(grants, a_change_while_the_row_is_read_ends_the_grant)
+{
+    give("tls-server", "/default/keys/k");
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), 0);
+    struct kv_role_granted first = granted();
+    struct kv_role_grant by_version = {.uid = PEER, .has_version = 1};
+    memcpy(by_version.version, first.ident.version, KV_ID_LEN);
+    const struct kv_role_grant by_uri = about("keyvault:keys/k", 0);
+
+    uint64_t before = desk.vault->epoch;
+    ask_during_a_change(&by_version, nothing);
+    cr_assert_eq(desk.link.answer_rc, 0);
+    cr_assert_eq(granted().epoch, before, "the row may be older than the change");
+    before = desk.vault->epoch;
+    ask_during_a_change(&by_uri, take_away);
+    cr_assert_eq(desk.link.answer_rc, 0, "it was right when it was decided");
+    cr_assert_eq(granted().epoch, before, "and must not outlive the revocation");
+}
+
 Test(grants, zeros_are_no_version)
 {
     struct kv_role_grant grant = {.uid = PEER, .has_version = 1};
