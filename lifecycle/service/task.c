@@ -20,7 +20,10 @@ struct kv_task_op {
     bool may_be_absent;
     bool has_more;
     size_t n;
-    struct kv_row_key key; /* what a single read asked for */
+    struct kv_row_key key; /* what was asked for; a name of "" stands for any */
+    bool has_version;      /* that of `key` was asked for, too */
+    bool is_any_vault;     /* all of them were asked for */
+    bool is_any_row;       /* and all kinds */
     struct kv_object objects[KV_STORE_LIST_MAX];
     int status[KV_STORE_LIST_MAX];
     struct kv_err first_err;
@@ -106,6 +109,9 @@ static int begin(struct kv_task *task, kv_task_fn next)
     if (task->op == NULL)
         return KV_E_NOMEM;
     task->op->is_list = false;
+    task->op->has_version = false;
+    task->op->is_any_vault = false;
+    task->op->is_any_row = false;
     task->op->may_be_absent = false;
     task->op->has_more = false;
     task->op->n = 0;
@@ -179,16 +185,46 @@ static void not_found(struct kv_task *task)
     kv_task_op_fail(task, KV_E_NOT_FOUND, &err);
 }
 
+/* A sealed body vouches for the row that it came with, not for the question: whoever
+ * can edit the file can make a look-up find any row. */
+static bool is_asked(const struct kv_task_op *op, const struct kv_row_key *found)
+{
+    const struct kv_row_key *key = &op->key;
+    if (op->is_any_row)
+        return true;
+    return found->kind == key->kind &&
+           (op->is_any_vault || memcmp(found->vault, key->vault, KV_ID_LEN) == 0) &&
+           (key->name[0] == '\0' || kv_str_equal_nocase(found->name, key->name)) &&
+           (!op->has_version || memcmp(found->version, key->version, KV_ID_LEN) == 0);
+}
+
+static int wrong_row(struct kv_task_op *op, const struct kv_row_key *found)
+{
+    kv_err_set(&op->first_err, KV_E_INTEGRITY, "object.wrong-row",
+               "the store answers with the %s '%s' when asked for the %s '%s'",
+               kv_kind_name(found->kind), found->name, kv_kind_name(op->key.kind),
+               op->key.name);
+    kv_err_hint(&op->first_err,
+                "the database was edited or damaged: restore it from a backup");
+    return KV_E_INTEGRITY;
+}
+
+/* Rows that a list did not ask for are left out, and logged with the damaged ones. */
 static int take_rows(struct kv_task *task, const struct kv_row *rows, size_t n)
 {
     struct kv_task_op *op = task->op;
     for (size_t i = 0; i < n && i < KV_STORE_LIST_MAX; i++) {
-        int rc = kv_object_set_row(&op->objects[i], &rows[i]);
-        if (rc != 0)
-            return rc;
-        op->n = i + 1;
         memcpy(task->last_name, rows[i].key.name, sizeof(task->last_name));
         memcpy(task->last_version, rows[i].key.version, KV_ID_LEN);
+        int rc = 0;
+        if (is_asked(op, &rows[i].key))
+            rc = kv_object_set_row(&op->objects[op->n], &rows[i]);
+        else
+            rc = wrong_row(op, &rows[i].key);
+        if (rc == 0)
+            op->n++;
+        else if (rc != KV_E_INTEGRITY || !op->is_list)
+            return rc;
     }
     return 0;
 }
@@ -204,7 +240,9 @@ static void on_rows(void *arg, int rc, const struct kv_row *rows, size_t n_rows,
     if (rc == 0) {
         task->op->has_more = has_more;
         rc = take_rows(task, rows, n_rows);
-        err = NULL;
+        err = rc == KV_E_INTEGRITY ? &task->op->first_err : NULL;
+        if (err != NULL)
+            kv_log_err(task->service->log, KV_LOG_ERROR, "object.damaged", err);
     }
     if (rc == 0) {
         struct kv_open_request request = {
@@ -232,6 +270,7 @@ static void start_read(struct kv_task *task, const struct kv_row_key *key,
     int rc = begin(task, next);
     if (rc == 0) {
         task->op->key = *key;
+        task->op->has_version = how == READ_ROW;
         task->op->may_be_absent = may_be_absent;
         rc = how == READ_CURRENT ? store->ops->get_current(store, key, on_rows, task)
                                  : store->ops->get(store, key, on_rows, task);
@@ -293,6 +332,21 @@ struct kv_object kv_task_take_object(struct kv_task *task)
     return object;
 }
 
+/* What every row of a page must have. */
+static void note_query(struct kv_task_op *op, const struct kv_list_query *query)
+{
+    op->is_list = true;
+    op->is_any_row = query->what == KV_LIST_DUE;
+    op->is_any_vault = query->what == KV_LIST_VERSION_ID;
+    op->has_version = query->what == KV_LIST_VERSION_ID;
+    op->key = (struct kv_row_key){.kind = query->kind};
+    memcpy(op->key.vault, query->vault, KV_ID_LEN);
+    if (query->what == KV_LIST_VERSION_ID)
+        memcpy(op->key.version, query->after_version, KV_ID_LEN);
+    if (query->what == KV_LIST_VERSIONS)
+        memcpy(op->key.name, query->name, sizeof(op->key.name));
+}
+
 void kv_task_list(struct kv_task *task, const struct kv_list_query *query,
                   kv_task_fn next)
 {
@@ -300,7 +354,7 @@ void kv_task_list(struct kv_task *task, const struct kv_list_query *query,
     struct kv_store *store = task->service->store;
     int rc = begin(task, next);
     if (rc == 0) {
-        task->op->is_list = true;
+        note_query(task->op, &copy);
         task->last_name[0] = '\0';
         memset(task->last_version, 0, KV_ID_LEN);
         rc = store->ops->list(store, &copy, on_rows, task);

@@ -403,3 +403,80 @@ Test(task, while_stopping_nothing_starts_and_everything_ends)
     }
     cr_assert_eq(desk.service.n_running, 0);
 }
+
+/* --- rows that stand in another's place ---------------------------------------------
+ */
+
+static const struct kv_store_ops *real_ops;
+
+/* An editor of the file can let a look-up find any row of the vault: its own sealed
+ * body vouches for it, but not for the question. */
+static void redirect(struct kv_row_key *key)
+{
+    if (strcmp(key->name, "mine") == 0)
+        (void)snprintf(key->name, sizeof(key->name), "other");
+}
+
+static int get_swapped(struct kv_store *store, const struct kv_row_key *key,
+                       kv_store_rows_cb cb, void *arg)
+{
+    struct kv_row_key copy = *key;
+    redirect(&copy);
+    return real_ops->get(store, &copy, cb, arg);
+}
+
+static int get_current_swapped(struct kv_store *store, const struct kv_row_key *key,
+                               kv_store_rows_cb cb, void *arg)
+{
+    struct kv_row_key copy = *key;
+    redirect(&copy);
+    return real_ops->get_current(store, &copy, cb, arg);
+}
+
+static int list_swapped(struct kv_store *store, const struct kv_list_query *query,
+                        kv_store_rows_cb cb, void *arg)
+{
+    struct kv_list_query copy = *query;
+    if (copy.what == KV_LIST_VERSIONS)
+        (void)snprintf(copy.name, sizeof(copy.name), "other");
+    return real_ops->list(store, &copy, cb, arg);
+}
+
+Test(task, a_row_of_another_name_is_no_answer)
+{
+    json_t *json = NULL;
+    struct kv_store_ops ops = *desk.service.store->ops;
+    cr_assert_eq(
+        desk_call(&desk, "PUT", "/secrets/Other", "{\"value\":\"s3cret\"}", NULL), 200);
+    cr_assert_eq(desk_call(&desk, "GET", "/secrets/OTHER/", NULL, NULL), 200,
+                 "the spelling of a name does not count");
+    real_ops = desk.service.store->ops;
+    ops.get = get_swapped;
+    ops.get_current = get_current_swapped;
+    ops.list = list_swapped;
+    desk.service.store->ops = &ops;
+    cr_expect_eq(desk_call(&desk, "GET", "/secrets/mine/", NULL, &json), 500);
+    cr_expect_str_eq(desk_error(json, "id"), "object.wrong-row");
+    json_decref(json);
+    cr_assert_eq(desk_call(&desk, "GET", "/secrets/mine/versions", NULL, &json), 200);
+    cr_expect_eq(json_array_size(json_object_get(json, "value")), 0);
+    json_decref(json);
+    desk.service.store->ops = real_ops;
+}
+
+Test(task, a_row_of_another_version_is_no_answer)
+{
+    struct job job;
+    struct kv_store_ops ops = *desk.service.store->ops;
+    const uint8_t version[KV_ID_LEN] = {1};
+    cr_assert_eq(desk_call(&desk, "PUT", "/secrets/mine", "{\"value\":\"1\"}", NULL),
+                 200);
+    real_ops = desk.service.store->ops;
+    ops.get = real_ops->get_current;
+    desk.service.store->ops = &ops;
+    job_init(&job);
+    kv_task_load(&job.task, KV_KIND_SECRET, "mine", version, on_step);
+    settle(&job, KV_E_INTEGRITY, "object.wrong-row");
+    kv_task_fini(&job.task);
+    desk.service.store->ops = real_ops;
+}
