@@ -21,6 +21,8 @@
 #include "store/core/err.h"
 #include "store/core/log.h"
 
+#define KV_HTTP_RESERVE_DIVISOR 8 /* this part of the connections is for Unix peers */
+
 struct kv_http_limits {
     size_t head_max_bytes; /* request line and headers; default 16 KiB, then 431 */
     size_t headers_max;    /* default 64, then 431 */

@@ -44,6 +44,16 @@ void kv_http_listener_close(struct kv_http_listener *listener)
     uv_close(&listener->io.handle, on_listener_closed);
 }
 
+/* The network never takes the last connections: an administrator on the Unix socket
+ * gets in while somebody floods the port. */
+static bool is_full(const struct kv_http_listener *listener)
+{
+    const struct kv_http_server *server = listener->server;
+    const unsigned max = server->limits.connections_max;
+    const unsigned reserve = listener->is_unix ? 0 : max / KV_HTTP_RESERVE_DIVISOR;
+    return server->n_conns >= max - reserve;
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct kv_http_listener *listener = stream->data;
@@ -54,7 +64,7 @@ static void on_connection(uv_stream_t *stream, int status)
                    KV_S("error", uv_err_name(status)));
         return;
     }
-    if (server->n_conns >= server->limits.connections_max) {
+    if (is_full(listener)) {
         listener->is_waiting = true;
         return;
     }
@@ -64,9 +74,7 @@ static void on_connection(uv_stream_t *stream, int status)
 void kv_http_listen_resume(struct kv_http_server *server)
 {
     for (struct kv_http_listener *l = server->listeners; l != NULL; l = l->next) {
-        if (server->n_conns >= server->limits.connections_max)
-            return;
-        if (l->is_waiting) {
+        if (l->is_waiting && !is_full(l)) {
             l->is_waiting = false;
             kv_http_conn_accept(l);
         }

@@ -39,7 +39,7 @@
 #define DRAIN_MS 10000
 #define BEAT_MS 1000
 #define CONNECTIONS_MAX 4096
-#define CONNECTIONS_PER_PEER_MAX 1024
+#define PEERS_MIN 4 /* so many can have all connections; one alone cannot */
 #define FILES_RESERVED 64
 #define RETRY_MS 1000
 #define IDLE_POLL_MS 10
@@ -422,7 +422,7 @@ static int open_http(struct app *app, struct kv_err *err)
     struct kv_http_handler handler;
     struct kv_http_limits limits = KV_HTTP_LIMITS_DEFAULT;
     limits.connections_max = connections_max(kv_harden_files());
-    limits.per_peer_max = CONNECTIONS_PER_PEER_MAX;
+    limits.per_peer_max = limits.connections_max / PEERS_MIN;
     kv_call_handler(&app->service, &handler);
     int rc =
         kv_http_server_new(&app->http, &app->loop, &handler, &limits, app->service.log);

@@ -519,3 +519,20 @@ Test(http_tls, refuses_a_certificate_that_is_not_of_the_key)
     EVP_PKEY_free(key);
     EVP_PKEY_free(other);
 }
+
+Test(http_tls, a_flood_of_the_port_leaves_room_on_the_unix_socket)
+{
+    struct http_client flood[10];
+    const struct timespec pause = {.tv_nsec = 100000000};
+    begin();
+    fixture.limits.connections_max = KV_HTTP_RESERVE_DIVISOR;
+    http_fixture_start(&fixture);
+    for (size_t i = 0; i < 10; i++)
+        http_client_open_tcp(&flood[i], &fixture);
+    (void)nanosleep(&pause, NULL); /* all that can be are accepted */
+    http_client_open(&client, &fixture);
+    expect(GET("/hello"), 200, "hello");
+    for (size_t i = 0; i < 10; i++)
+        http_client_close(&flood[i]);
+    end();
+}
