@@ -1,6 +1,6 @@
 /*
  * Table of pending calls: a small hash by id for replies, a list by age for time
- * limits. All calls have the same limit, so the list is nearly sorted by deadline.
+ * limits.
  */
 #include "lifecycle/service/calls.h"
 

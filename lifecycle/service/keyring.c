@@ -5,9 +5,9 @@
  *      ^                                              | sealed: ask again       |
  *      +---------- any failure, connection lost ------+----------- READY <------+
  *
- * Frames of both directions share one connection. Calls are kept in order of their
- * start; all have the same time limit, so only the oldest needs watching. What was
- * read or written is wiped as soon as it is done with: secrets pass here.
+ * Frames of both directions share one connection. Calls have a time limit, a long one
+ * when a key is to be made: large RSA keys take seconds and wait for one another. What
+ * was read or written is wiped as soon as it is done with: secrets pass here.
  */
 #include "lifecycle/service/keyring.h"
 
@@ -20,6 +20,7 @@
 #include "store/core/str.h"
 
 #define CALL_TIMEOUT_MS 10000
+#define GENERATE_FACTOR 12 /* times the limit of other calls */
 #define TICK_MS 100
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
@@ -127,6 +128,12 @@ static int send_frame(struct kv_keyring *link, const struct kv_frame *frame)
     return rc;
 }
 
+static uint64_t limit_ms(const struct kv_keyring *link, uint16_t verb)
+{
+    uint64_t ms = link->config.timeout_ms;
+    return verb == KV_ROLE_KEY_GENERATE ? GENERATE_FACTOR * ms : ms;
+}
+
 static int start_call(struct kv_keyring *link, uint16_t verb,
                       const struct kv_buf *payload, kv_keyring_cb cb, void *arg)
 {
@@ -137,7 +144,7 @@ static int start_call(struct kv_keyring *link, uint16_t verb,
     call->verb = verb;
     call->cb = cb;
     call->arg = arg;
-    call->deadline_ms = uv_now(link->config.loop) + link->config.timeout_ms;
+    call->deadline_ms = uv_now(link->config.loop) + limit_ms(link, verb);
     struct kv_frame frame = {
         .id = call->id, .verb = verb, .payload = {payload->data, payload->len}};
     int rc = 0;
@@ -542,6 +549,11 @@ int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *con
     (void)uv_timer_start(&link->timer, on_tick, 0, TICK_MS);
     *out = link;
     return 0;
+}
+
+void kv_keyring_abandon(struct kv_keyring *link)
+{
+    fail_calls(link);
 }
 
 void kv_keyring_close(struct kv_keyring *link, void (*cb)(void *arg), void *arg)

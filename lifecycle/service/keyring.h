@@ -33,7 +33,7 @@ struct kv_keyring_config {
     const char *path;
     uid_t server_uid;
     struct kv_log *log;
-    unsigned timeout_ms;                /* of one call; default 10000 (0) */
+    unsigned timeout_ms; /* of one call, 12 times for KEY_GENERATE; default 10000 (0) */
     kv_keyring_question_fn on_question; /* gets question_arg */
     void *question_arg;
     void (*on_connected)(void *arg, const struct kv_msg_hello_reply *hello);
@@ -42,6 +42,8 @@ struct kv_keyring_config {
 
 int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *config,
                     struct kv_err *err) KV_MUST_CHECK;
+/* Fail all calls that wait at present: nobody is left to answer. */
+void kv_keyring_abandon(struct kv_keyring *keyring);
 void kv_keyring_close(struct kv_keyring *link, void (*cb)(void *arg), void *arg);
 bool kv_keyring_is_connected(const struct kv_keyring *link);
 

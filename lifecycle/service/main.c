@@ -36,7 +36,7 @@
 #include "store/core/str.h"
 #include "store/db/sqlite/sqlite.h"
 
-#define DRAIN_MS 10000
+#define DRAIN_MS 5000 /* keyvaultd gives all roles together ten seconds */
 #define BEAT_MS 1000
 #define CONNECTIONS_MAX 4096
 #define PEERS_MIN 4 /* so many can have all connections; one alone cannot */
@@ -92,10 +92,13 @@ static void on_keyring_closed(void *arg)
     app->service.store->ops->close(app->service.store, on_store_closed, app);
 }
 
-/* Nothing may use link or store once they close: wait for the running tasks. */
+/* Nothing may use link or store once they close: wait for the running tasks. What they
+ * still want of the keyring (a large key takes seconds) is of no use to anyone. */
 static void on_idle(uv_timer_t *timer)
 {
     struct app *app = timer->data;
+    if (app->service.n_running > 0)
+        kv_keyring_abandon(app->service.keyring);
     if (app->service.n_running > 0)
         return;
     (void)uv_timer_stop(timer);

@@ -260,6 +260,25 @@ Test(link, whatever_the_other_end_does_a_call_ends_once, .init = setup,
     }
 }
 
+Test(link, making_a_key_may_take_longer, .init = setup, .fini = teardown)
+{
+    struct kv_buf payload;
+    struct seen slow = {.n = 0};
+    struct seen quick;
+    connect_link(100);
+    peer.mood = IS_SILENT;
+    kv_buf_init(&payload, 1);
+    cr_assert_eq(kv_keyring_call(kr, KV_ROLE_KEY_GENERATE, &payload, on_call, &slow),
+                 0);
+    for (int i = 0; i < 3; i++) {
+        call(&quick);
+        cr_assert_eq(quick.rc, KV_E_TIMEOUT);
+    }
+    cr_assert_eq(slow.n, 0, "it goes on waiting");
+    link_peer_wait(&slow.n, 1);
+    cr_assert_eq(slow.rc, KV_E_TIMEOUT, "but not for ever");
+}
+
 Test(link, a_refusal_brings_its_hint, .init = setup, .fini = teardown)
 {
     struct seen seen;
@@ -310,6 +329,26 @@ Test(link, a_caller_may_try_again_from_its_callback, .init = setup, .fini = tear
         cr_assert_eq(late[i].n, 1);
         cr_assert_eq(late[i].rc, KV_E_UNAVAILABLE);
     }
+}
+
+Test(link, what_is_abandoned_fails_and_the_link_goes_on, .init = setup,
+     .fini = teardown)
+{
+    struct seen seen[3];
+    struct seen after;
+    connect_link(5000);
+    kv_keyring_abandon(kr);
+    peer.mood = IS_SILENT;
+    for (size_t i = 0; i < 3; i++)
+        cr_assert_eq(start_call(&seen[i]), 0);
+    kv_keyring_abandon(kr);
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(seen[i].n, 1);
+        cr_assert_eq(seen[i].rc, KV_E_UNAVAILABLE);
+    }
+    peer.mood = SERVES;
+    call(&after);
+    cr_assert_eq(after.rc, 0);
 }
 
 Test(link, closing_fails_what_waits_and_takes_nothing_more, .init = setup)
