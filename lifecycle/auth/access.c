@@ -126,6 +126,32 @@ uint32_t kv_access_allowed(const struct kv_principal *principal,
     return allowed;
 }
 
+/* Whether a scope holds the collection or something in it. */
+static bool reaches(const char *scope, const struct kv_access_object *collection)
+{
+    const char *rest = NULL;
+    if (strcmp(scope, "/") == 0)
+        return true;
+    return has_part(scope, collection->vault, &rest) &&
+           (*rest == '\0' || has_part(rest, collection->collection, &rest));
+}
+
+bool kv_access_touches(const struct kv_principal *principal,
+                       const struct kv_access_object *collection, uint32_t actions,
+                       const struct kv_assignment *assignments, size_t n_assignments)
+{
+    if (principal->kind == KV_PRINCIPAL_ADMIN)
+        return true;
+    for (size_t i = 0; i < n_assignments; i++) {
+        uint32_t given = 0;
+        if (is_principal(principal, assignments[i].principal) &&
+            reaches(assignments[i].scope, collection) &&
+            kv_role_find(assignments[i].role, &given) != NULL && (given & actions) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Names of users, groups and applications: printable ASCII without space, slash,
  * colon and comma. */
 static bool is_word(const char *text)

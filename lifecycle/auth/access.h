@@ -80,6 +80,12 @@ uint32_t kv_access_allowed(const struct kv_principal *principal,
                            const struct kv_assignment *assignments,
                            size_t n_assignments);
 
+/* Whether `principal` may perform one of `actions` on any object of a collection at
+ * all: who may not need not make us look. */
+bool kv_access_touches(const struct kv_principal *principal,
+                       const struct kv_access_object *collection, uint32_t actions,
+                       const struct kv_assignment *assignments, size_t n_assignments);
+
 /* Role by its Azure name ("Key Vault Crypto User") or short form ("crypto-user");
  * returns the short form and its actions, NULL when there is none. */
 const char *kv_role_find(const char *name, uint32_t *actions);

@@ -349,13 +349,37 @@ static bool may_list(const struct question *question, const char *name)
     return may_see_all(question) || (actions & needed) != 0;
 }
 
+/* Without this every local user could make the keyring unseal a whole vault, page by
+ * page, to be shown nothing. */
+static bool may_list_any(const struct question *question)
+{
+    const struct kv_service *service = question->task.service;
+    bool is_keys = question->list.collection != KV_URI_CERTIFICATES;
+    const struct kv_access_object collection = {.vault = question->task.vault->name,
+                                                .collection =
+                                                    is_keys ? "keys" : "certificates"};
+    size_t n = 0;
+    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
+    return may_see_all(question) ||
+           kv_access_touches(&question->principal, &collection,
+                             is_keys ? KV_ACT_KEY_READ : KV_ACT_CERT_READ, all, n);
+}
+
 static void list_page(struct question *question);
+
+static void answer_list(struct question *question,
+                        const struct kv_msg_list_reply *reply)
+{
+    struct kv_buf payload;
+    kv_buf_init(&payload, KV_FRAME_MAX);
+    kv_msg_list_reply_put(&payload, reply);
+    answer_payload(question, &payload);
+}
 
 static void reply_list(struct kv_task *task)
 {
     struct question *question = question_of(task);
     struct kv_msg_list_reply *reply = calloc(1, sizeof(*reply));
-    struct kv_buf payload;
     if (reply == NULL) {
         kv_task_fail(task, KV_E_NOMEM, NULL);
         return;
@@ -382,10 +406,8 @@ static void reply_list(struct kv_task *task)
         list_page(question);
         return;
     }
-    kv_buf_init(&payload, KV_FRAME_MAX);
-    kv_msg_list_reply_put(&payload, reply);
+    answer_list(question, reply);
     free(reply);
-    answer_payload(question, &payload);
 }
 
 static void list_page(struct question *question)
@@ -414,6 +436,11 @@ static void start_list(struct question *question)
     }
     if (question->list.collection == KV_URI_ANY)
         question->list.collection = KV_URI_KEYS;
+    if (!may_list_any(question)) {
+        static const struct kv_msg_list_reply nothing;
+        answer_list(question, &nothing);
+        return;
+    }
     memcpy(question->after, question->list.after, sizeof(question->after));
     list_page(question);
 }

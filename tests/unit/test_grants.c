@@ -303,6 +303,23 @@ Test(grants, a_list_shows_what_the_peer_may_read)
     cr_assert_eq(desk.link.answer_rc, KV_E_NOT_FOUND);
 }
 
+Test(grants, a_list_of_nothing_unseals_nothing)
+{
+    static struct kv_msg_list_reply reply;
+    unsigned before = desk.link.n_calls;
+    cr_expect_eq(ask_list(PEER, "", &reply), 0);
+    give("secrets-user", "/");
+    cr_expect_eq(ask_list(PEER, "", &reply), 0);
+    take_away();
+    give("reader", "/default/certificates/k");
+    cr_expect_eq(ask_list(PEER, "", &reply), 0);
+    cr_expect_eq(desk.link.n_calls, before, "the keyring was troubled for nothing");
+    take_away();
+    give("reader", "/default/keys/k");
+    cr_expect_eq(ask_list(PEER, "", &reply), 1);
+    cr_expect_gt(desk.link.n_calls, before);
+}
+
 /* --- chains ------------------------------------------------------------------------
  */
 
