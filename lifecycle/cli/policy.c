@@ -74,6 +74,7 @@ static int set_number(const struct kv_cli *cli, json_t *object, const char *memb
 struct key_choice {
     bool is_ec;
     bool is_rsa;
+    bool is_okp;
     const char *curve; /* NULL unless given */
 };
 
@@ -82,13 +83,19 @@ static int choose_key(const struct kv_cli *cli, struct key_choice *out,
 {
     const char *type = kv_cli_flag(cli, "key-type");
     out->curve = kv_cli_flag(cli, "curve");
+    bool has_ed25519 = out->curve != NULL && kv_str_equal_nocase(out->curve, "Ed25519");
+    if (type == NULL && out->curve != NULL)
+        type = has_ed25519 ? "Ed25519" : "EC";
     out->is_rsa = type != NULL && kv_str_equal_nocase(type, "RSA");
-    out->is_ec = type != NULL ? kv_str_equal_nocase(type, "EC") : out->curve != NULL;
-    if (type != NULL && !out->is_ec && !out->is_rsa)
-        return kv_cli_bad(err, "--key-type is RSA or EC, not '%s'", type);
-    if (out->curve != NULL && !out->is_ec)
+    out->is_ec = type != NULL && kv_str_equal_nocase(type, "EC");
+    out->is_okp = type != NULL && kv_str_equal_nocase(type, "Ed25519");
+    if (type != NULL && !out->is_ec && !out->is_rsa && !out->is_okp)
+        return kv_cli_bad(err, "--key-type is RSA, EC or Ed25519, not '%s'", type);
+    if (out->curve != NULL && !out->is_ec && !(out->is_okp && has_ed25519))
         return kv_cli_bad(err, "--curve is for EC keys");
-    if (out->is_ec && kv_cli_flag(cli, "size") != NULL)
+    if (out->is_ec && has_ed25519)
+        return kv_cli_bad(err, "Ed25519 is no curve of EC keys: --key-type Ed25519");
+    if ((out->is_ec || out->is_okp) && kv_cli_flag(cli, "size") != NULL)
         return kv_cli_bad(err, "--size is for RSA keys");
     return 0;
 }
@@ -99,11 +106,13 @@ static int set_type(json_t *key, const struct key_choice *choice, struct kv_err 
         (void)json_object_del(key, "crv");
         return set(key, "kty", json_string("RSA"));
     }
-    if (!choice->is_ec)
+    if (!choice->is_ec && !choice->is_okp)
         return 0;
     (void)json_object_del(key, "key_size");
-    int rc = set(key, "kty", json_string("EC"));
+    int rc = set(key, "kty", json_string(choice->is_okp ? "OKP" : "EC"));
     const char *curve = choice->curve != NULL ? choice->curve : "P-256";
+    if (choice->is_okp)
+        curve = "Ed25519";
     return rc == 0 ? set_text(key, "crv", curve, "curve", err) : rc;
 }
 
@@ -127,7 +136,7 @@ static int set_usage(json_t *policy, json_t *x509)
 {
     const char *kty =
         json_string_value(json_object_get(json_object_get(policy, "key_props"), "kty"));
-    if (kty == NULL || strcmp(kty, "EC") != 0 ||
+    if (kty == NULL || (strcmp(kty, "EC") != 0 && strcmp(kty, "OKP") != 0) ||
         json_object_get(x509, "key_usage") != NULL)
         return 0;
     return set(x509, "key_usage", json_pack("[s]", "digitalSignature"));

@@ -19,7 +19,7 @@ json_t *kv_policy_default(void);
     {"subject", "CN=...", "distinguished name"}, {"dns", "A,B", "DNS names"},          \
         {"ip", "A,B", "IP addresses"}, {"email", "A,B", "e-mail addresses"},           \
         {"issuer", "NAME", "who signs: Self, Unknown or a configured issuer"},         \
-        {"key-type", "RSA|EC", "type of the key (RSA)"},                               \
+        {"key-type", "RSA|EC|Ed25519", "type of the key (RSA)"},                       \
         {"size", "BITS", "RSA: 2048, 3072 or 4096 (2048)"},                            \
         {"curve", "CURVE", "EC: P-256, P-384 or P-521 (P-256)"},                       \
         {"validity-months", "N", "how long it is valid (12)"},                         \

@@ -51,6 +51,12 @@ static const struct good {
      "\"x509_props\":{\"subject\":\"CN=a\",\"validity_hours\":6,\"key_usage\":"
      "[\"digitalSignature\"]},\"lifetime_actions\":[{\"trigger\":"
      "{\"lifetime_percentage\":50},\"action\":{\"action_type\":\"AutoRenew\"}}]}"},
+    {"--subject CN=a --key-type Ed25519",
+     "{\"key_props\":{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"exportable\":false},"
+     "\"x509_props\":{\"subject\":\"CN=a\",\"key_usage\":[\"digitalSignature\"]}}"},
+    {"--subject CN=a --curve Ed25519",
+     "{\"key_props\":{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"exportable\":false},"
+     "\"x509_props\":{\"subject\":\"CN=a\",\"key_usage\":[\"digitalSignature\"]}}"},
 };
 
 Test(cli_policy, flags_become_members)
@@ -74,6 +80,9 @@ static const char *const bad[] = {
     "--key-type DSA",
     "--key-type RSA --curve P-256",
     "--key-type EC --size 2048",
+    "--key-type EC --curve Ed25519",
+    "--key-type Ed25519 --curve P-256",
+    "--key-type Ed25519 --size 2048",
     "--size many",
     "--validity-months 0",
     "--validity-months 1201",
