@@ -44,6 +44,32 @@ static int make_run_dir(const struct kv_setup *setup, struct kv_err *err)
     return rc;
 }
 
+/* The room of the keyring's private socket: the service's group may pass and nobody
+ * else, so that no other user can fill the queue of connections in front of it. One
+ * that is somebody else's is left to the keyring, which refuses it and says why. */
+static int make_private_dir(const struct kv_setup *setup, struct kv_err *err)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    int rc = kv_path_join(path, setup->run_dir, "private", err);
+    if (rc != 0)
+        return rc;
+    bool is_new = mkdir(path, 0700) == 0;
+    if (!is_new && errno != EEXIST)
+        return kv_err_errno(err, errno, "supervisor.bad-directory", path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info) != 0)
+        rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
+    else if (!is_new && info.st_uid != setup->keyring_user.uid)
+        rc = 0;
+    else if (fchown(fd, setup->keyring_user.uid, setup->service_user.gid) != 0 ||
+             fchmod(fd, 0710) != 0)
+        rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
+
 static int find_users(struct kv_setup *setup, struct kv_err *err)
 {
     int rc = kv_user_find(setup->config.keyring_user, &setup->keyring_user, err);
@@ -69,7 +95,9 @@ static int make_dirs(struct kv_setup *setup, struct kv_err *err)
         rc = make_owned(state, "keyring", &setup->keyring_user, err);
     if (rc == 0)
         rc = make_owned(state, "db", &setup->service_user, err);
-    return rc == 0 ? make_run_dir(setup, err) : rc;
+    if (rc == 0)
+        rc = make_run_dir(setup, err);
+    return rc == 0 ? make_private_dir(setup, err) : rc;
 }
 
 int kv_real_open(struct kv_setup *setup, struct kv_err *err)

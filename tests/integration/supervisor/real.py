@@ -80,6 +80,14 @@ def walls():
         expect(run("cat", path, user=SERVICE).returncode != 0, f"the service cannot read {path}")
     expect(run("mv", RUN / "keys.sock", RUN / "x", user=SERVICE).returncode != 0,
            "the service cannot take the keyring's socket away")
+    private = RUN / "private"
+    expect(private.stat().st_mode & 0o7777 == 0o710
+           and private.stat().st_gid == pwd.getpwnam(SERVICE).pw_gid,
+           "only the service's group may pass to the private socket")
+    expect(run("ls", private / "keyring.sock", user=SERVICE).returncode == 0,
+           "the service does")
+    expect(run("ls", private / "keyring.sock", user=OTHER).returncode != 0,
+           "a stranger does not, and cannot fill its queue")
     expect(run("cat", STATE / "db/keyvault.db", user=KEYRING).returncode != 0,
            "the keyring cannot read the database")
 
