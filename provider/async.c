@@ -39,7 +39,7 @@ struct kv_conn *kv_async_conn(const void *owner)
         return NULL;
     if (ASYNC_WAIT_CTX_get_fd(ctx, owner, &fd, &custom) == 1) {
         struct kv_conn *known = custom;
-        bool is_good = !known->is_broken && kv_conn_is_ours(known) &&
+        bool is_good = !known->is_broken && kv_conn_is_usable(known) &&
                        known->generation == kv_pool_generation();
         return is_good ? known : NULL;
     }

@@ -288,7 +288,7 @@ static int attempt(struct kv_client *client, struct kv_conn *conn,
 {
     *may_retry = false;
     /* That of a wait context stays: its owner still has it, and it was looked at. */
-    if (conn->fd >= 0 && conn->on_wait == NULL && !kv_conn_is_ours(conn))
+    if (conn->fd >= 0 && conn->on_wait == NULL && !kv_conn_is_usable(conn))
         kv_conn_close(conn);
     int rc = 0;
     if (conn->fd < 0)

@@ -42,6 +42,11 @@ bool kv_conn_is_ours(const struct kv_conn *conn)
            st.st_dev == conn->dev && st.st_ino == conn->ino;
 }
 
+bool kv_conn_is_usable(const struct kv_conn *conn)
+{
+    return kv_conn_is_ours(conn) && conn->client_uid == geteuid();
+}
+
 void kv_conn_close(struct kv_conn *conn)
 {
     if (kv_conn_is_ours(conn))
@@ -315,6 +320,7 @@ static int connect_socket(struct kv_conn *conn, const struct kv_conn_target *tar
     if (set_timeout(conn->fd, SO_SNDTIMEO, target->connect_timeout_ms) != 0 ||
         set_timeout(conn->fd, SO_RCVTIMEO, target->connect_timeout_ms) != 0)
         return unreachable(err, target->address, errno);
+    conn->client_uid = geteuid();
     int64_t deadline = now_ms() + target->connect_timeout_ms;
     while (connect(conn->fd, (const struct sockaddr *)&sun, len) != 0) {
         if (errno == EAGAIN)

@@ -21,6 +21,7 @@ struct kv_conn {
     uint32_t next_id;
     pid_t server_pid;
     uid_t server_uid;
+    uid_t client_uid; /* whom the daemon takes us for: the effective uid at connect */
     uint8_t installation[KV_ID_LEN];
     /* set when the descriptor is announced to an ASYNC job's wait context */
     void (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
@@ -58,6 +59,10 @@ void kv_conn_close(struct kv_conn *conn);
 
 /* Whether the descriptor still is the socket that kv_conn_open made. */
 bool kv_conn_is_ours(const struct kv_conn *conn);
+
+/* Whether it also still speaks for us: a program that has given its uid up since must
+ * not go on with the rights of the old one. */
+bool kv_conn_is_usable(const struct kv_conn *conn);
 
 /* Send the request that stands in conn->out (one frame, written with
  * kv_conn_begin) and receive its reply, borrowed from conn->in until the next call.

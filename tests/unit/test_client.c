@@ -3,7 +3,9 @@
 #include <openssl/async.h>
 #include <openssl/err.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/provider_fixture.h"
@@ -58,6 +60,33 @@ Test(client, a_broken_connection_is_replaced_once)
     cr_expect_eq(provider_fixture_sign(key, sig, &len), 1);
     cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 2,
                  "the key is compared again after a reconnect");
+    EVP_PKEY_free(key);
+}
+
+/* stunnel reads its keys as root and then becomes somebody else in the same process. */
+Test(client, a_connection_of_a_former_user_is_not_used)
+{
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    cpu_set_t one;
+    if (geteuid() != 0)
+        cr_skip_test("needs root");
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one); /* one CPU has one connection */
+    cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+    cr_assert_eq(chmod(fixture.dir, 0755), 0);
+    cr_assert_eq(chmod(fixture.socket, 0666), 0);
+    EVP_PKEY *key = load("p256");
+    cr_assert_eq(provider_fixture_sign(key, sig, &len), 1);
+    const unsigned before = fake_keyring_counts(fixture.keyring)->connections;
+    cr_assert_eq(seteuid(65534), 0);
+    for (int i = 0; i < 3; i++) {
+        len = sizeof(sig);
+        cr_expect_eq(provider_fixture_sign(key, sig, &len), 1);
+    }
+    cr_assert_eq(seteuid(0), 0);
+    cr_expect_eq(fake_keyring_counts(fixture.keyring)->connections, before + 1,
+                 "the new user introduces itself, once");
     EVP_PKEY_free(key);
 }
 
