@@ -43,7 +43,7 @@ struct kv_keyring_config {
 int kv_keyring_open(struct kv_keyring **out, const struct kv_keyring_config *config,
                     struct kv_err *err) KV_MUST_CHECK;
 /* Fail all calls that wait at present: nobody is left to answer. */
-void kv_keyring_abandon(struct kv_keyring *keyring);
+void kv_keyring_abandon(struct kv_keyring *link);
 void kv_keyring_close(struct kv_keyring *link, void (*cb)(void *arg), void *arg);
 bool kv_keyring_is_connected(const struct kv_keyring *link);
 

@@ -60,10 +60,9 @@ static int make_private_dir(const struct kv_setup *setup, struct kv_err *err)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &info) != 0)
         rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
-    else if (!is_new && info.st_uid != setup->keyring_user.uid)
-        rc = 0;
-    else if (fchown(fd, setup->keyring_user.uid, setup->service_user.gid) != 0 ||
-             fchmod(fd, 0710) != 0)
+    else if ((is_new || info.st_uid == setup->keyring_user.uid) && /* else: refused */
+             (fchown(fd, setup->keyring_user.uid, setup->service_user.gid) != 0 ||
+              fchmod(fd, 0710) != 0))
         rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
     if (fd >= 0)
         (void)close(fd);

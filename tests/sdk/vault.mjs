@@ -22,7 +22,7 @@ function need(name) {
 const systemLookup = dns.lookup;
 dns.lookup = (host, options, done) => {
   if (typeof options === "function") [options, done] = [{}, options];
-  if (!host.endsWith(".localhost")) return systemLookup(host, options, done);
+  if (!`.${host}`.endsWith(".localhost")) return systemLookup(host, options, done);
   const address = { address: "127.0.0.1", family: 4 };
   if (options.all) return process.nextTick(done, null, [address]);
   return process.nextTick(done, null, address.address, address.family);
