@@ -58,11 +58,12 @@ static int make_private_dir(const struct kv_setup *setup, struct kv_err *err)
     if (!is_new && errno != EEXIST)
         return kv_err_errno(err, errno, "supervisor.bad-directory", path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) != 0)
-        rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
-    else if ((is_new || info.st_uid == setup->keyring_user.uid) && /* else: refused */
-             (fchown(fd, setup->keyring_user.uid, setup->service_user.gid) != 0 ||
-              fchmod(fd, 0710) != 0))
+    bool is_seen = fd >= 0 && fstat(fd, &info) == 0;
+    bool is_ours = is_seen && (is_new || info.st_uid == setup->keyring_user.uid);
+    /* A foreign one is left as it is: the keyring refuses it. */
+    if (!is_seen || (is_ours && (fchown(fd, setup->keyring_user.uid,
+                                        setup->service_user.gid) != 0 ||
+                                 fchmod(fd, 0710) != 0)))
         rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
     if (fd >= 0)
         (void)close(fd);

@@ -197,10 +197,11 @@ static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
     ASYNC_JOB *async = NULL;
     int n_pauses = 0;
     int ret = 0;
+    void *argument = job; /* the pointer is what a job gets a copy of */
     job->result = 0;
     for (;;) {
-        int state =
-            ASYNC_start_job(&async, wait_ctx, &ret, sign_in_job, &job, sizeof(job));
+        int state = ASYNC_start_job(&async, wait_ctx, &ret, sign_in_job, &argument,
+                                    sizeof(argument));
         if (state == ASYNC_FINISH)
             return n_pauses;
         cr_assert_eq(state, ASYNC_PAUSE);
