@@ -3,6 +3,7 @@
 # directory in $1; call `finish` at the end.
 # shellcheck shell=bash
 set -u
+script=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 build=$(cd "$1" && pwd) || exit 2
 module=$build/keyvault.so
 keyringd=$build/tests/support/fake_keyringd
@@ -97,6 +98,7 @@ ok() {
   shift
   if "$@" >"$dir/log" 2>&1; then
     passed=$((passed + 1))
+    echo "$name" >>"$dir/passed"
   else
     failed=$((failed + 1))
     echo "not ok $name"
@@ -111,6 +113,7 @@ no() {
   rc=$?
   if [ "$rc" -ne 0 ] && [ "$rc" -lt 126 ] && { [ -z "$pattern" ] || grep -q -e "$pattern" "$dir/log"; }; then
     passed=$((passed + 1))
+    echo "$name" >>"$dir/passed"
   else
     failed=$((failed + 1))
     echo "not ok $name (exit $rc, wanted \"$pattern\")"
@@ -127,7 +130,20 @@ within() {
   [ $((($(date +%s%N) - start) / 1000000)) -le $((limit * 1000)) ] || return 99
   return $rc
 }
+# cannot NAME WHY: a check that this build or machine cannot make
+cannot() {
+  echo "cannot check \"$1\": $2"
+  echo "$1" >>"$dir/passed"
+}
+# Every check that docs/provider.md names has passed (or cannot be made here).
+documented() {
+  local root=${script%/tests/integration/*}
+  "$root/tests/structure/provider_table.sh" --names "${script#"$root"/tests/integration/}" |
+    grep -vxFf "$dir/passed" | sed 's/^/docs\/provider.md names: /'
+  [ "${PIPESTATUS[1]}" = 1 ]
+}
 finish() {
+  ok "docs/provider.md names no other check" documented
   echo "$passed passed, $failed failed"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
   exit
