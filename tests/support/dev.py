@@ -60,21 +60,29 @@ def stop(process, seconds=15):
     return process.returncode
 
 
-def wrap_tools(module, directory):
-    """Wrappers for programs that load a sanitized module but have no such runtime
-    (curl hangs with it: there the module stays out). Returns whether it is one."""
-    if b"__asan_init" not in module.read_bytes():
-        return False
+def sanitizers(module):
+    """What a program needs in its environment to load a sanitized module; nothing
+    for another one."""
+    if b"__asan_init" not in pathlib.Path(module).read_bytes():
+        return {}
     listed = subprocess.run(["ldd", module], check=True,
                             stdout=subprocess.PIPE).stdout.decode()
     libraries = " ".join(line.split()[2] for line in listed.splitlines()
                          if "libasan" in line or "libubsan" in line)
     options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    return {"LD_PRELOAD": libraries, "ASAN_OPTIONS": options}
+
+
+def wrap_tools(module, directory):
+    """Wrappers for programs that load a sanitized module but have no such runtime
+    (curl hangs with it: there the module stays out). Returns whether it is one."""
+    needs = sanitizers(module)
+    if not needs:
+        return False
+    preload = " ".join(f"{name}='{value}'" for name, value in needs.items())
     directory.mkdir(mode=0o755, exist_ok=True)
-    for tool, change in (
-            ("openssl", f"LD_PRELOAD='{libraries}' ASAN_OPTIONS='{options}'"),
-            ("nginx", f"LD_PRELOAD='{libraries}' ASAN_OPTIONS='{options}'"),
-            ("curl", "-u OPENSSL_CONF")):
+    for tool, change in (("openssl", preload), ("nginx", preload),
+                         ("curl", "-u OPENSSL_CONF")):
         wrapper = directory / tool
         wrapper.write_text(f"#!/bin/sh\nexec env {change} {shutil.which(tool)} \"$@\"\n")
         wrapper.chmod(0o755)

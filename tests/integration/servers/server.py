@@ -1,0 +1,423 @@
+"""One life for every TLS server: Debian's package with the configuration of examples/.
+
+A file per server describes how it is configured, started and told to reload, as a
+subclass of Server, and calls life(). What happens to it is written once, here; each
+check prints "ok NAME", and the first that fails ends the run with exit status 1.
+"""
+import itertools
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from dev import (Dev, children, free_port, listens, sanitizers,  # noqa: E402
+                 stop, wait_for)
+
+TLS12 = ssl.TLSVersion.TLSv1_2
+TLS13 = ssl.TLSVersion.TLSv1_3
+VERSIONS = (TLS12, TLS13)
+KINDS = {
+    "rsa2048": ("--key-type", "RSA", "--size", "2048"),
+    "p256": ("--key-type", "EC", "--curve", "P-256"),
+    "p384": ("--key-type", "EC", "--curve", "P-384"),
+    "ed25519": ("--key-type", "Ed25519"),
+}
+# Keys that exist as a file too, so that there is something known to look for.
+IMPORTED = {
+    "imported-rsa": ("-newkey", "rsa:2048"),
+    "imported-p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+}
+IS_FULL = os.environ.get("KEYVAULT_TEST_FULL", "0") != "0"
+
+
+def expect(condition, name, detail=""):
+    """One check: its name goes into docs/provider.md, the detail changes by run."""
+    if not condition:
+        raise AssertionError(f"{name} {detail}")
+    print("ok", name, f"({detail})" if detail else "", flush=True)
+
+
+class Site:
+    """A key and certificate of the vault, and the place where a server uses them.
+
+    `cert` and `key` are the files that the server reads, `host` is the name in the
+    certificate, `served` the certificate (DER) that the files hold."""
+
+    def __init__(self, dev, folder, name):
+        self.dev = dev
+        self.name = name
+        self.host = f"{name}.localhost"
+        self.port = free_port()
+        self.cert = folder / f"{name}.crt"
+        self.key = folder / f"{name}.uri.pem"
+        self.served = None
+        self.n_created = 0
+        self.context = {}
+        for version in VERSIONS:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = context.maximum_version = version
+            self.context[version] = context
+
+    def create(self):
+        """A new version of key and certificate, which clients trust from now on.
+
+        Each has a subject of its own: a client that trusts two self-signed
+        certificates of one subject verifies with the first of them only."""
+        self.n_created += 1
+        if self.name in IMPORTED:
+            self.import_file()
+        else:
+            self.dev.cli("cert", "create", self.name, "--issuer", "Self", "--subject",
+                         f"CN={self.host}, OU={self.n_created}", "--dns", self.host,
+                         *KINDS[self.name])
+        pem = self.dev.cli("cert", "show", self.name, "--pem").decode()
+        for context in self.context.values():
+            context.load_verify_locations(cadata=pem)
+
+    def import_file(self):
+        base = self.dev.work / self.name
+        plain = {k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}
+        subprocess.run(
+            ["openssl", "req", "-x509", "-nodes", "-days", "30",
+             "-subj", f"/CN={self.host}/OU={self.n_created}", "-addext", f"subjectAltName=DNS:{self.host}",
+             "-keyout", f"{base}.key", "-out", f"{base}.crt", *IMPORTED[self.name]],
+            check=True, env=plain, stderr=subprocess.DEVNULL)
+        both = pathlib.Path(f"{base}.pem")
+        both.write_text(pathlib.Path(f"{base}.key").read_text()
+                        + pathlib.Path(f"{base}.crt").read_text())
+        self.dev.cli("cert", "import", self.name, "--file", both)
+
+    def write(self):
+        """What an operator does after a renewal: both files again, each at once."""
+        pem = self.dev.cli("cert", "show", self.name, "--pem")
+        self.replace(self.cert, pem)
+        self.replace(self.key, self.dev.cli("key", "uri-pem", self.name))
+        self.served = ssl.PEM_cert_to_DER_cert(pem.decode())
+
+    @staticmethod
+    def replace(path, data):
+        new = path.with_suffix(".new")
+        new.write_bytes(data)
+        os.replace(new, path)
+
+
+class Backend:
+    """A plain HTTP server behind a TLS proxy; `port` is where it listens."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b"from the backend\n"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self):
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.Handler)
+        self.port = self.http.server_port
+        self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+class Server:
+    """What a subclass says about its server: the class members, configure() and
+    command(), and whatever else differs. `dir` is its scratch directory."""
+
+    example = None          # folder in examples/
+    user = "www-data"       # who handles connections when the test runs as root
+    kinds = tuple(KINDS)    # the keys that it is tried with
+    log_file = "error.log"  # in `dir`; what it writes to its terminal goes there too
+    # Lines of the log that mean that something went wrong, and those that do not.
+    complaint = re.compile(r"\[(warn|error|crit|alert|emerg)\]|\berror:[0-9A-F]{8}:")
+    harmless = re.compile(r"(?!)")
+    stop_codes = (0,)       # exit status after SIGTERM
+
+    def __init__(self, dev, sites, backend):
+        self.dev = dev
+        self.sites = sites
+        self.backend = backend
+        self.dir = dev.work / self.example
+        self.dir.mkdir(mode=0o755)
+        self.log_path = self.dir / self.log_file
+        self.process = None
+        self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C",
+                    "OPENSSL_CONF": str(self.openssl_conf())}
+        self.env.update(sanitizers(dev.build / "keyvault.so"))
+
+    # What a subclass writes.
+
+    def configure(self):
+        """Write the configuration for self.sites."""
+        raise NotImplementedError
+
+    def command(self):
+        """The command that runs it in the foreground."""
+        raise NotImplementedError
+
+    # What a subclass may replace.
+
+    def prelude(self, raw):
+        """What is said on the connection before TLS, as STARTTLS."""
+
+    def talk(self, tls, site):
+        """Use the connection: one HTTP request, answered with 200."""
+        tls.sendall(f"GET / HTTP/1.0\r\nHost: {site.host}\r\n\r\n".encode())
+        reply = b"".join(iter(lambda: tls.recv(4096), b""))
+        if not re.match(rb"HTTP/1\.[01] 200 ", reply):
+            raise OSError(f"{site.name}: the reply is {reply[:60]}")
+
+    def install(self, site):
+        """Bring the files of a site up to date."""
+        site.write()
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def is_up(self):
+        return all(listens(site.port) for site in self.sites)
+
+    def pids(self):
+        """Every process of the server."""
+        found = [self.process.pid]
+        for pid in found:
+            found += children(pid)
+        return found
+
+    # What a subclass uses.
+
+    def example_text(self, file, *changes, folder=None):
+        """A file of examples/ with its paths, ports and names replaced: (old, new)."""
+        text = (ROOT / "examples" / (folder or self.example) / file).read_text()
+        for old, new in changes:
+            if old not in text:
+                raise AssertionError(f"{self.example}/{file} does not say {old!r}")
+            text = text.replace(old, str(new))
+        return text
+
+    def site_text(self, site, file, port, *changes):
+        """example_text() for one site: where its files are, its name and its port."""
+        return self.example_text(
+            file, ("/etc/ssl/keyvault/web", site.cert.with_suffix("")),
+            ("web.example.org", site.host), (port, port.replace("443", str(site.port))),
+            *changes)
+
+    def openssl_conf(self):
+        path = self.dir / "openssl.cnf"
+        path.write_text(self.example_text(
+            "openssl.cnf", ("keyvault.so", self.dev.build / "keyvault.so"),
+            ("/run/keyvault", self.dev.dir), ("998", os.geteuid()), folder="openssl"))
+        return path
+
+    # How the life below uses it.
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(a) for a in self.command()], env=self.env, cwd=self.dir,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(f"{self.example} does not listen",
+                 lambda: self.process.poll() is not None or self.is_up())
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.example} ended: {self.process.returncode}")
+
+    def stop(self):
+        code = stop(self.process)
+        if code not in self.stop_codes:
+            raise AssertionError(f"{self.example} ended with {code}")
+
+    def handshake(self, site, version=TLS13, der=None):
+        """One full handshake, chain and name verified by a client without the
+        module, and one use of the connection. Returns the certificate (DER); where
+        `der` is given, another one is an error."""
+        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as raw:
+            self.prelude(raw)
+            context = site.context[version]
+            with context.wrap_socket(raw, server_hostname=site.host) as tls:
+                got = tls.getpeercert(binary_form=True)
+                if der not in (None, got):
+                    raise OSError(f"{site.name}: another certificate than expected")
+                self.talk(tls, site)
+                return got
+
+    def log(self, begin=0):
+        if not self.log_path.exists():
+            return ""
+        return self.log_path.read_bytes()[begin:].decode(errors="replace")
+
+    def complaints(self, begin=0):
+        return [line for line in self.log(begin).splitlines()
+                if self.complaint.search(line) and not self.harmless.search(line)]
+
+
+class Load:
+    """Clients that handshake in a loop, over all sites and TLS versions."""
+
+    def __init__(self, server, n_threads=2):
+        self.server = server
+        self.is_over = False
+        self.n = 0
+        self.failures = []
+        self.threads = [threading.Thread(target=self.loop) for _ in range(n_threads)]
+
+    def loop(self):
+        for site, version in itertools.cycle(
+                list(itertools.product(self.server.sites, VERSIONS))):
+            if self.is_over:
+                return
+            try:
+                self.server.handshake(site, version)
+            except OSError as e:
+                self.failures.append(f"{site.name} {version.name}: {e!r}")
+            self.n += 1
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over = True
+        for thread in self.threads:
+            thread.join()
+
+
+def all_serve(server, n=1):
+    """Whether each site serves the certificate in its files, n times in a row."""
+    try:
+        return all(server.handshake(site) == site.served
+                   for _ in range(n) for site in server.sites)
+    except OSError:
+        return False
+
+
+def handshakes(server):
+    for site in server.sites:
+        for version in VERSIONS:
+            server.handshake(site, version, site.served)
+            expect(True, f"handshake {site.name} {version.name}")
+
+
+def memory(server):
+    """No process of the server holds an imported key. Not of sanitized ones: they
+    keep freed memory on purpose, and map terabytes."""
+    dev = server.dev
+    if dev.is_sanitized:
+        return
+    scan, patterns = dev.build / "tests/memscan", dev.work / "patterns"
+    keys = [dev.work / f"{name}.key" for name in IMPORTED]
+    subprocess.run([scan, "--save", patterns, *keys], check=True,
+                   stdout=subprocess.DEVNULL)
+    for pids, found, name in (
+            (server.pids(), 0, "no private key in the memory of the server"),
+            ([dev.role_pid("keyvault-keyring")], 1, "the scan finds them in the keyring")):
+        done = subprocess.run([scan, "--patterns", patterns, *map(str, pids)],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        expect(done.returncode == found, name,
+               f"{len(pids)} processes" if done.returncode == found
+               else done.stdout.decode())
+
+
+def reload_under_load(server):
+    for round_ in range(5 if IS_FULL else 1):
+        with Load(server) as load:
+            for site in server.sites:
+                site.create()
+            for site in server.sites:
+                server.install(site)
+            server.reload()
+            wait_for("the new certificates are served", lambda: all_serve(server, 5))
+            n = load.n
+            wait_for("the load goes on", lambda: load.n > n + 4 * len(server.sites))
+        expect(not load.failures, "reload under load", ", ".join(load.failures[:5])
+               or f"{load.n} handshakes, none failed")
+
+
+def old_reference(server):
+    """The keys are renewed, the files are not: they name the version before."""
+    for site in server.sites:
+        site.create()
+    server.reload()
+    expect(all_serve(server, 3), "reload with the reference to the former version")
+    server.stop()
+    server.start()
+    expect(all_serve(server), "restart with the reference to the former version")
+
+
+def daemon_down_at_start(server):
+    server.stop()
+    server.dev.stop()
+    server.start()
+    expect(True, "start while the daemon is down")
+    begin = time.monotonic()
+    for site in server.sites:
+        try:
+            server.handshake(site)
+            raise AssertionError(f"{site.name}: a handshake without the daemon")
+        except OSError:
+            pass
+    seconds = time.monotonic() - begin
+    expect(seconds < 5 * len(server.sites), "handshakes fail in time", f"{seconds:.1f} s")
+    server.dev.start()
+    expect(all_serve(server), "handshakes after the daemon has come up")
+
+
+def daemon_restart(server):
+    server.dev.stop()
+    server.dev.start()
+    expect(all_serve(server, 3), "handshakes after a restart of the daemon")
+
+
+def life(build, server_class):
+    with Dev(build) as dev, Backend() as backend:
+        folder = dev.work / "ssl"
+        folder.mkdir(mode=0o755)
+        sites = [Site(dev, folder, name) for name in (*server_class.kinds, *IMPORTED)]
+        server = server_class(dev, sites, backend)
+        try:
+            for site in sites:
+                site.create()
+                server.install(site)
+            server.configure()
+            server.start()
+            run(server)
+        except BaseException:
+            print(server.log()[-6000:], dev.log_text()[-2000:], sep="\n")
+            raise
+        finally:
+            if server.process is not None:
+                stop(server.process)
+
+
+def run(server):
+    handshakes(server)
+    memory(server)
+    reload_under_load(server)
+    old_reference(server)
+    complaints = server.complaints()
+    expect(not complaints, "nothing in the log", "\n".join(complaints[:20]))
+    daemon_down_at_start(server)
+    begin = len(server.log().encode())
+    daemon_restart(server)
+    server.stop()
+    complaints = server.complaints(begin)
+    expect(not complaints, "nothing in the log after the daemon has come back",
+           "\n".join(complaints[:20]))
