@@ -54,6 +54,8 @@ struct memory {
 struct undo {
     struct entry *before;
     struct entry *after;
+    struct entry **purged; /* versions that went with `before` */
+    size_t n_purged;
 };
 
 static void entry_free(struct entry *entry)
@@ -181,6 +183,28 @@ static struct entry *entry_new(const struct kv_job_change *change)
     return entry;
 }
 
+/* Take out the versions that follow the place of a removed head. */
+static int purge_versions(struct memory *memory, struct kv_job *job, struct undo *undo)
+{
+    const struct entry *head = undo->before;
+    size_t first = lower_bound(memory, &head->row.key, head->folded);
+    size_t end = first;
+    while (end < memory->n_entries &&
+           is_same_name(memory->entry[end], head->row.key.vault, head->row.key.kind,
+                        head->folded))
+        end++;
+    undo->purged = calloc(end - first + 1, SLOT);
+    if (undo->purged == NULL)
+        return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
+                          "no memory for a purge");
+    undo->n_purged = end - first;
+    memcpy(undo->purged, &memory->entry[first], undo->n_purged * SLOT);
+    memmove(&memory->entry[first], &memory->entry[end],
+            (memory->n_entries - end) * SLOT);
+    memory->n_entries -= undo->n_purged;
+    return 0;
+}
+
 static int change_apply(struct memory *memory, struct kv_job *job, size_t index,
                         struct undo *undo)
 {
@@ -208,7 +232,7 @@ static int change_apply(struct memory *memory, struct kv_job *job, size_t index,
     if (after != NULL)
         insert_entry(memory, after);
     *undo = (struct undo){.before = before, .after = after};
-    return 0;
+    return change->kind == KV_MUTATION_PURGE ? purge_versions(memory, job, undo) : 0;
 }
 
 static void change_undo(struct memory *memory, const struct undo *undo)
@@ -219,6 +243,18 @@ static void change_undo(struct memory *memory, const struct undo *undo)
     }
     if (undo->before != NULL)
         insert_entry(memory, undo->before);
+    for (size_t i = 0; i < undo->n_purged; i++)
+        insert_entry(memory, undo->purged[i]);
+    free(undo->purged);
+}
+
+/* The change stays: what it replaced is not needed any more. */
+static void change_keep(const struct undo *undo)
+{
+    entry_free(undo->before);
+    for (size_t i = 0; i < undo->n_purged; i++)
+        entry_free(undo->purged[i]);
+    free(undo->purged);
 }
 
 static bool op_is_known(const struct memory *memory, const uint8_t op_id[KV_ID_LEN])
@@ -255,7 +291,7 @@ static int op_reserve(struct memory *memory)
 
 static int batch_apply(struct memory *memory, struct kv_job *job)
 {
-    struct undo undo[KV_STORE_BATCH_MAX] = {{NULL, NULL}};
+    struct undo undo[KV_STORE_BATCH_MAX] = {{.before = NULL}};
     size_t n_done = 0;
     int rc = 0;
     if (op_is_known(memory, job->op_id))
@@ -269,12 +305,14 @@ static int batch_apply(struct memory *memory, struct kv_job *job)
             n_done++;
     }
     if (rc != 0) {
+        if (n_done < job->n_changes)
+            change_undo(memory, &undo[n_done]); /* a purge may stop half-way */
         while (n_done > 0)
             change_undo(memory, &undo[--n_done]);
         return rc;
     }
     for (size_t i = 0; i < n_done; i++)
-        entry_free(undo[i].before);
+        change_keep(&undo[i]);
     struct op *op = &memory->op[memory->n_ops++];
     memcpy(op->op_id, job->op_id, KV_ID_LEN);
     op->at_s = kv_now_s(memory->clock);
@@ -308,14 +346,31 @@ static struct entry *current_of(const struct memory *memory, const struct entry 
     return find(memory, &key, head->folded);
 }
 
+/* The head of a name, or NULL when there is none or it is deleted. */
+static struct entry *live_head(const struct memory *memory,
+                               const struct kv_row_key *key, const char *folded)
+{
+    struct kv_row_key head = *key;
+    memset(head.version, 0, KV_ID_LEN);
+    struct entry *entry = find(memory, &head, folded);
+    bool is_live = entry != NULL && (entry->row.flags & KV_ROW_DELETED) == 0;
+    return is_live ? entry : NULL;
+}
+
+static const struct entry *find_live(const struct memory *memory,
+                                     const struct kv_row_key *key)
+{
+    const struct entry *head = live_head(memory, key, key->name);
+    if (head == NULL || kv_id_is_zero(key->version))
+        return head == NULL ? NULL : current_of(memory, head);
+    return find(memory, key, key->name);
+}
+
 static int run_get(const struct memory *memory, struct kv_job *job)
 {
-    struct kv_row_key key = job->key;
-    if (job->kind == KV_JOB_GET_CURRENT)
-        memset(key.version, 0, KV_ID_LEN);
-    const struct entry *entry = find(memory, &key, key.name);
-    if (job->kind == KV_JOB_GET_CURRENT && entry != NULL)
-        entry = (entry->row.flags & KV_ROW_DELETED) ? NULL : current_of(memory, entry);
+    const struct entry *entry = job->kind == KV_JOB_GET_LIVE
+                                    ? find_live(memory, &job->key)
+                                    : find(memory, &job->key, job->key.name);
     if (entry == NULL)
         return kv_job_not_found(job);
     return kv_job_add_row(job, &entry->row);
@@ -334,9 +389,11 @@ static int list_heads(const struct memory *memory, struct kv_job *job)
             break;
         if (entry->seq != 0 || strcmp(entry->folded, query->after_name) == 0)
             continue;
+        bool is_deleted = (entry->row.flags & KV_ROW_DELETED) != 0;
+        if (query->what != KV_LIST_ROWS &&
+            is_deleted != (query->what == KV_LIST_DELETED))
+            continue;
         if (query->what == KV_LIST_CURRENT) {
-            if (entry->row.flags & KV_ROW_DELETED)
-                continue;
             const struct entry *current = current_of(memory, entry);
             entry = current != NULL ? current : entry;
         }
@@ -381,16 +438,20 @@ static int (*order_of(enum kv_list_what what))(const void *, const void *)
     return what == KV_LIST_VERSION_ID ? by_id : by_creation;
 }
 
-static bool is_wanted(const struct entry *entry, const struct kv_list_query *query)
+static bool is_wanted(const struct memory *memory, const struct entry *entry,
+                      const struct kv_list_query *query)
 {
     if (query->what == KV_LIST_DUE)
         return entry->row.next_at_s != KV_TIME_NONE &&
                entry->row.next_at_s <= query->due_s;
-    if (query->what == KV_LIST_VERSION_ID)
-        return entry->seq != 0 && entry->row.key.kind == query->kind &&
-               memcmp(entry->row.key.version, query->after_version, KV_ID_LEN) == 0;
-    return entry->seq != 0 &&
-           is_same_name(entry, query->vault, query->kind, query->name);
+    if (entry->seq == 0)
+        return false;
+    bool is_asked =
+        query->what == KV_LIST_VERSION_ID
+            ? entry->row.key.kind == query->kind &&
+                  memcmp(entry->row.key.version, query->after_version, KV_ID_LEN) == 0
+            : is_same_name(entry, query->vault, query->kind, query->name);
+    return is_asked && live_head(memory, &entry->row.key, entry->folded) != NULL;
 }
 
 /* Where the page starts: behind the version that the last one ended with. */
@@ -421,7 +482,7 @@ static int list_sorted(const struct memory *memory, struct kv_job *job)
     size_t n = 0;
     size_t start = 0;
     for (size_t i = 0; i < memory->n_entries; i++) {
-        if (is_wanted(memory->entry[i], query))
+        if (is_wanted(memory, memory->entry[i], query))
             found[n++] = memory->entry[i];
     }
     qsort(found, n, SLOT, order_of(query->what));
@@ -434,7 +495,8 @@ static int list_sorted(const struct memory *memory, struct kv_job *job)
 
 static int run_list(const struct memory *memory, struct kv_job *job)
 {
-    int rc = job->query.what == KV_LIST_CURRENT || job->query.what == KV_LIST_ROWS
+    enum kv_list_what what = job->query.what;
+    int rc = what == KV_LIST_CURRENT || what == KV_LIST_ROWS || what == KV_LIST_DELETED
                  ? list_heads(memory, job)
                  : list_sorted(memory, job);
     if (rc == 0)
@@ -456,7 +518,7 @@ static void run(struct memory *memory, struct kv_job *job)
 {
     switch (job->kind) {
     case KV_JOB_GET:
-    case KV_JOB_GET_CURRENT:
+    case KV_JOB_GET_LIVE:
         job->rc = run_get(memory, job);
         break;
     case KV_JOB_LIST:
@@ -534,7 +596,7 @@ static const struct kv_store_ops memory_ops = {
     .name = "memory",
     .close = memory_close,
     .get = kv_base_get,
-    .get_current = kv_base_get_current,
+    .get_live = kv_base_get_live,
     .list = kv_base_list,
     .apply = kv_base_apply,
     .op_status = kv_base_op_status,

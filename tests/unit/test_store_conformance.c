@@ -95,7 +95,7 @@ EACH(says_that_a_row_is_missing)
     cr_expect_eq(box_get(box, &key), KV_E_NOT_FOUND);
     cr_expect_str_eq(box->err.id, "store.no-row");
     cr_expect_str_eq(box->err.message, "there is no key \"nothing\"");
-    cr_expect_eq(box_get_current(box, &key), KV_E_NOT_FOUND);
+    cr_expect_eq(box_get_live(box, &key), KV_E_NOT_FOUND);
     must_apply(box, box_put(KV_KIND_KEY, "nothing", 1, 0));
     cr_expect_eq(box_get(box, &key), KV_E_NOT_FOUND, "a version is no head");
     key = box_key(KV_KIND_SECRET, "nothing", 1);
@@ -172,7 +172,7 @@ EACH(reads_the_current_version_behind_a_head)
 {
     put_object(box, KV_KIND_CERTIFICATE, "web", 3);
     struct kv_row_key key = box_key(KV_KIND_CERTIFICATE, "WEB", 0);
-    cr_assert_eq(box_get_current(box, &key), 0);
+    cr_assert_eq(box_get_live(box, &key), 0);
     struct kv_row_key want = box_key(KV_KIND_CERTIFICATE, "web", 3);
     cr_expect_arr_eq(box->row[0].key.version, want.version, KV_ID_LEN);
     cr_assert_eq(box_get(box, &key), 0);
@@ -182,15 +182,15 @@ EACH(reads_the_current_version_behind_a_head)
     memcpy(change.row.current, want.version, KV_ID_LEN);
     change.row.flags = KV_ROW_DELETED;
     must_apply(box, change);
-    cr_expect_eq(box_get_current(box, &key), KV_E_NOT_FOUND, "deleted");
+    cr_expect_eq(box_get_live(box, &key), KV_E_NOT_FOUND, "deleted");
 
     change = box_put(KV_KIND_CERTIFICATE, "web", 0, 2);
     must_apply(box, change);
-    cr_expect_eq(box_get_current(box, &key), KV_E_NOT_FOUND, "no current version");
+    cr_expect_eq(box_get_live(box, &key), KV_E_NOT_FOUND, "no current version");
     change = box_put(KV_KIND_CERTIFICATE, "web", 0, 3);
     box_id(change.row.current, 99);
     must_apply(box, change);
-    cr_expect_eq(box_get_current(box, &key), KV_E_NOT_FOUND, "names a missing one");
+    cr_expect_eq(box_get_live(box, &key), KV_E_NOT_FOUND, "names a missing one");
 }
 
 EACH(compares_names_without_case_and_keeps_the_first_spelling)
@@ -268,6 +268,87 @@ EACH(lists_current_versions_and_heads_without_one)
     cr_expect_eq(box->row[2].flags, KV_ROW_DELETED | KV_ROW_ENABLED);
 }
 
+static void delete_name(struct box *box, uint8_t kind, const char *name,
+                        bool is_deleted, uint64_t expect)
+{
+    struct kv_mutation change = box_put(kind, name, 0, expect);
+    box_id(change.row.current, 2);
+    change.row.flags = KV_ROW_ENABLED | (is_deleted ? KV_ROW_DELETED : 0);
+    must_apply(box, change);
+}
+
+EACH(hides_the_versions_of_a_deleted_name)
+{
+    must_apply(box, box_put(KV_KIND_SECRET, "s", 1, 0));
+    must_apply(box, box_put(KV_KIND_SECRET, "s", 2, 0));
+    delete_name(box, KV_KIND_SECRET, "s", false, 0);
+    struct kv_row_key key = box_key(KV_KIND_SECRET, "s", 1);
+    struct kv_list_query versions = query_of(KV_LIST_VERSIONS, KV_KIND_SECRET, 10);
+    struct kv_list_query by_id = query_of(KV_LIST_VERSION_ID, KV_KIND_SECRET, 1);
+    struct kv_list_query deleted = query_of(KV_LIST_DELETED, KV_KIND_SECRET, 10);
+    strcpy(versions.name, "s");
+    box_id(by_id.after_version, 1);
+    for (int is_deleted = 0; is_deleted <= 1; is_deleted++) {
+        cr_expect_eq(box_get_live(box, &key), is_deleted ? KV_E_NOT_FOUND : 0);
+        cr_assert_eq(box_list(box, &versions), 0);
+        cr_expect_eq(box->n_rows, is_deleted ? 0 : 2);
+        cr_assert_eq(box_list(box, &by_id), 0);
+        cr_expect_eq(box->n_rows, is_deleted ? 0 : 1);
+        cr_assert_eq(box_list(box, &deleted), 0);
+        cr_expect_eq(box->n_rows, is_deleted ? 1 : 0);
+        cr_assert_eq(box_get(box, &key), 0, "the row itself is there");
+        if (!is_deleted)
+            delete_name(box, KV_KIND_SECRET, "s", true, 1);
+    }
+}
+
+EACH(pages_through_deleted_names)
+{
+    for (uint32_t i = 0; i < 9; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "n%u", i);
+        delete_name(box, KV_KIND_KEY, name, i % 2 == 0, 0);
+    }
+    struct kv_list_query query = query_of(KV_LIST_DELETED, KV_KIND_KEY, 3);
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 3);
+    cr_expect(box->has_more);
+    cr_expect_str_eq(box->row[2].key.name, "n4");
+    strcpy(query.after_name, "n4");
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 2);
+    cr_expect_not(box->has_more);
+    cr_expect_str_eq(box->row[1].key.name, "n8");
+}
+
+EACH(purges_a_name_with_all_its_versions)
+{
+    enum { N = 70 }; /* more than one batch may change */
+    for (uint32_t i = 1; i <= N; i++)
+        must_apply(box, box_put(KV_KIND_KEY, "gone", i, 0));
+    delete_name(box, KV_KIND_KEY, "gone", true, 0);
+    must_apply(box, box_put(KV_KIND_KEY, "gonf", 1, 0));
+    must_apply(box, box_put(KV_KIND_SECRET, "gone", 1, 0));
+    struct kv_mutation purge = box_delete(KV_KIND_KEY, "GONE", 0, 2);
+    purge.kind = KV_MUTATION_PURGE;
+    cr_expect_eq(box_apply(box, &purge, 1), KV_E_CONFLICT, "of another row version");
+    cr_assert_eq(box_stats(box), 0);
+    cr_expect_eq(box->stats.n_rows, N + 3);
+
+    purge.expect = 1;
+    struct kv_mutation changes[2] = {purge, box_put(KV_KIND_KEY, "x", 1, 1)};
+    cr_expect_eq(box_apply(box, changes, 2), KV_E_CONFLICT);
+    cr_assert_eq(box_stats(box), 0);
+    cr_expect_eq(box->stats.n_rows, N + 3, "the whole batch is undone");
+
+    must_apply(box, purge);
+    cr_assert_eq(box_stats(box), 0);
+    cr_expect_eq(box->stats.n_rows, 2);
+    struct kv_row_key key = box_key(KV_KIND_KEY, "gone", 0);
+    cr_expect_eq(box_get(box, &key), KV_E_NOT_FOUND);
+    must_apply(box, box_put(KV_KIND_KEY, "gone", 1, 0));
+}
+
 EACH(keeps_versions_in_the_order_they_were_made)
 {
     /* The ids fall while time stands still; 50 is older, 3 is younger. */
@@ -332,9 +413,12 @@ EACH(lists_what_is_due_across_kinds_and_vaults)
 EACH(finds_a_version_by_its_id_alone)
 {
     for (uint32_t i = 1; i <= 3; i++) {
-        struct kv_mutation change = box_put(KV_KIND_KEY, "k", i, 0);
-        box_id(change.row.key.vault, i);
-        must_apply(box, change);
+        for (uint32_t version = 0; version <= i;
+             version += i) { /* head, then version */
+            struct kv_mutation change = box_put(KV_KIND_KEY, "k", version, 0);
+            box_id(change.row.key.vault, i);
+            must_apply(box, change);
+        }
     }
     struct kv_mutation other = box_put(KV_KIND_SECRET, "k", 2, 0);
     must_apply(box, other);
@@ -355,9 +439,11 @@ EACH(finds_a_version_by_its_id_in_any_vault)
 {
     put_object(box, KV_KIND_KEY, "one", 21);
     put_object(box, KV_KIND_SECRET, "other-kind", 21);
-    struct kv_mutation change = box_put(KV_KIND_KEY, "two", 22, 0);
-    box_id(change.row.key.vault, 9);
-    must_apply(box, change);
+    for (uint32_t version = 0; version <= 22; version += 22) {
+        struct kv_mutation change = box_put(KV_KIND_KEY, "two", version, 0);
+        box_id(change.row.key.vault, 9);
+        must_apply(box, change);
+    }
     struct kv_list_query query = {
         .what = KV_LIST_VERSION_ID, .kind = KV_KIND_KEY, .limit = 2};
     cr_expect_eq(box_list(box, &query), KV_E_INVALID, "no id");
@@ -469,6 +555,7 @@ EACH(takes_the_largest_of_everything)
     }
     cr_assert_eq(box_apply(box, changes, KV_STORE_BATCH_MAX), 0, "%s",
                  box->err.message);
+    must_apply(box, box_put(KV_KIND_SECRET, name, 0, 0));
     struct kv_list_query query =
         query_of(KV_LIST_VERSIONS, KV_KIND_SECRET, KV_STORE_LIST_MAX);
     strcpy(query.name, name);
