@@ -8,6 +8,9 @@
 #include <openssl/rand.h>
 #include <time.h>
 
+#define READ_TRIES 3
+#define READ_SPREAD_US 20 /* more means that the thread was put aside in between */
+
 static int64_t system_now_s(void *ctx)
 {
     (void)ctx;
@@ -24,6 +27,27 @@ static int64_t system_monotonic_ms(void *ctx)
     int rc = clock_gettime(CLOCK_MONOTONIC, &now);
     KV_ASSERT(rc == 0);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t read_us(clockid_t id)
+{
+    struct timespec now;
+    int rc = clock_gettime(id, &now);
+    KV_ASSERT(rc == 0);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void system_read(void *ctx, struct kv_clock_reading *out)
+{
+    (void)ctx;
+    for (int i = 0; i < READ_TRIES; i++) {
+        out->monotonic_us = read_us(CLOCK_MONOTONIC);
+        out->wall_us = read_us(CLOCK_REALTIME);
+        out->boot_us = read_us(CLOCK_BOOTTIME);
+        out->spread_us = read_us(CLOCK_MONOTONIC) - out->monotonic_us;
+        if (out->spread_us <= READ_SPREAD_US)
+            return;
+    }
 }
 
 static int system_fill(void *ctx, void *out, size_t len)
@@ -43,7 +67,8 @@ static int system_fill(void *ctx, void *out, size_t len)
 const struct kv_clock *kv_clock_system(void)
 {
     static const struct kv_clock clock = {.now_s = system_now_s,
-                                          .monotonic_ms = system_monotonic_ms};
+                                          .monotonic_ms = system_monotonic_ms,
+                                          .read = system_read};
     return &clock;
 }
 
@@ -65,11 +90,22 @@ static int64_t manual_monotonic_ms(void *ctx)
     return manual->monotonic_ms;
 }
 
+static void manual_read(void *ctx, struct kv_clock_reading *out)
+{
+    const struct kv_clock_manual *manual = ctx;
+    *out = (struct kv_clock_reading){
+        .monotonic_us = manual->monotonic_ms * 1000,
+        .wall_us = manual->now_s * 1000000,
+        .boot_us = (manual->monotonic_ms + manual->slept_ms) * 1000,
+    };
+}
+
 void kv_clock_manual_init(struct kv_clock_manual *manual, int64_t now_s)
 {
     *manual = (struct kv_clock_manual){
         .clock = {.now_s = manual_now_s,
                   .monotonic_ms = manual_monotonic_ms,
+                  .read = manual_read,
                   .ctx = manual},
         .now_s = now_s,
     };
@@ -89,6 +125,11 @@ int64_t kv_now_s(const struct kv_clock *clock)
 int64_t kv_monotonic_ms(const struct kv_clock *clock)
 {
     return clock->monotonic_ms(clock->ctx);
+}
+
+void kv_clock_read(const struct kv_clock *clock, struct kv_clock_reading *out)
+{
+    clock->read(clock->ctx, out);
 }
 
 int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len)

@@ -12,9 +12,19 @@
 
 #define KV_TIME_NONE INT64_MIN /* an absent time stamp */
 
+/* All clocks of a machine at about one moment: they were read within `spread_us`, from
+ * `monotonic_us` on. */
+struct kv_clock_reading {
+    int64_t monotonic_us;
+    int64_t wall_us; /* Unix time, UTC */
+    int64_t boot_us; /* as the monotonic one, and goes on while the machine sleeps */
+    int64_t spread_us;
+};
+
 struct kv_clock {
     int64_t (*now_s)(void *ctx);        /* Unix seconds, UTC */
     int64_t (*monotonic_ms)(void *ctx); /* milliseconds, never goes back */
+    void (*read)(void *ctx, struct kv_clock_reading *out);
     void *ctx;
 };
 
@@ -34,12 +44,14 @@ struct kv_clock_manual {
     struct kv_clock clock;
     int64_t now_s;
     int64_t monotonic_ms;
+    int64_t slept_ms; /* how far the boot clock is ahead of the monotonic one */
 };
 void kv_clock_manual_init(struct kv_clock_manual *manual, int64_t now_s);
 void kv_clock_manual_advance(struct kv_clock_manual *manual, int64_t seconds);
 
 int64_t kv_now_s(const struct kv_clock *clock);
 int64_t kv_monotonic_ms(const struct kv_clock *clock);
+void kv_clock_read(const struct kv_clock *clock, struct kv_clock_reading *out);
 int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len) KV_MUST_CHECK;
 
 #endif

@@ -5,9 +5,11 @@
  */
 #include "store/core/b64.h"
 #include "store/core/secret.h"
+#include "store/keyring/scalar.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SECRET_LEN 101
 
@@ -28,12 +30,36 @@ out:
     return rc;
 }
 
+/* The last step of a signature with a prepared nonce, in numbers as long as P-521's: no
+ * report. What is secret are the nonce's inverse and its product with the key. */
+static int end_signature(const uint8_t *secret)
+{
+    struct kv_order order;
+    struct kv_scalar inverse;
+    struct kv_scalar product;
+    struct kv_scalar digest;
+    uint8_t n[KV_SCALAR_MAX_LEN];
+    uint8_t s[KV_SCALAR_MAX_LEN];
+    memset(n, 0xff, sizeof(n));
+    int rc = kv_order_init(&order, n, sizeof(n));
+    if (rc != 0)
+        return rc;
+    kv_scalar_read(&inverse, &order, secret, KV_SCALAR_MAX_LEN);
+    kv_scalar_read(&product, &order, secret + 1, KV_SCALAR_MAX_LEN);
+    kv_scalar_read(&digest, &order, n, sizeof(n));
+    kv_scalar_mul_add(&product, &order, &inverse, &digest, &product);
+    kv_scalar_put(&product, &order, s);
+    return 0;
+}
+
 int main(void)
 {
     uint8_t *secret = malloc(SECRET_LEN); /* left uninitialised on purpose */
     if (secret == NULL)
         return 1;
     int rc = round_trip(KV_B64_URL, secret);
+    if (rc == 0)
+        rc = end_signature(secret);
     kv_wiping_free(secret);
     (void)printf("done: %s\n", kv_code_name(rc));
     return rc == 0 ? 0 : 1;

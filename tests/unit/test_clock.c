@@ -34,6 +34,38 @@ Test(clock, manual_clock_moves_only_by_hand)
     cr_expect_eq(kv_monotonic_ms(&manual.clock), 5000);
 }
 
+Test(clock, all_clocks_are_read_together)
+{
+    struct kv_clock_reading a;
+    struct kv_clock_reading b;
+    kv_clock_read(kv_clock_system(), &a);
+    kv_clock_read(kv_clock_system(), &b);
+    cr_expect_geq(a.spread_us, 0);
+    cr_expect_geq(b.monotonic_us, a.monotonic_us + a.spread_us);
+    cr_expect_geq(a.boot_us, a.monotonic_us);
+    const int64_t wall_moved =
+        b.wall_us - b.monotonic_us - (a.wall_us - a.monotonic_us);
+    const int64_t boot_moved =
+        b.boot_us - b.monotonic_us - (a.boot_us - a.monotonic_us);
+    const int64_t room = a.spread_us + b.spread_us + 1;
+    cr_expect(wall_moved <= room && wall_moved >= -room, "%lld", (long long)wall_moved);
+    cr_expect(boot_moved <= room && boot_moved >= -room, "%lld", (long long)boot_moved);
+}
+
+Test(clock, the_manual_clock_knows_jumps_and_sleep)
+{
+    struct kv_clock_manual manual;
+    struct kv_clock_reading a;
+    kv_clock_manual_init(&manual, 1000);
+    kv_clock_manual_advance(&manual, 2);
+    manual.slept_ms = 500;
+    kv_clock_read(&manual.clock, &a);
+    cr_expect_eq(a.monotonic_us, 2000000);
+    cr_expect_eq(a.wall_us, 1002000000);
+    cr_expect_eq(a.boot_us, 2500000);
+    cr_expect_eq(a.spread_us, 0);
+}
+
 Test(clock, system_randomness_fills_all_of_it)
 {
     uint8_t a[64] = {0};
