@@ -9,13 +9,12 @@
  *
  *   tls_handshakes --port P [--seconds S] [--connections C] [--tls12] [--cpu PID]...
  *
- * Prints one line: rate (1/s), errors, p50_us, p99_us, cpu_us (processor time of the
- * named processes per handshake). Exit status 0, or 1 when a handshake failed.
+ * Prints one line: rate (1/s), errors, p50_us, p99_us, p999_us, max_us, cpu_us
+ * (processor time of the named processes per handshake). Exit status 0, or 1 when a
+ * handshake failed.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -26,12 +25,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/bench/measure.h"
+
 #define MAX_CONNECTIONS 256
-#define MAX_SAMPLES ((size_t)1 << 21)
-#define MAX_PIDS 16
 
 struct connection {
     int fd;
@@ -50,41 +48,9 @@ struct bench {
     unsigned flight_records;
     int epoll;
     struct connection connection[MAX_CONNECTIONS];
-    uint32_t *sample_us;
-    size_t n_samples;
+    struct kv_bench_samples samples;
     uint64_t n_errors;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
-}
-
-/* Processor time of every thread of a process, in microseconds. */
-static uint64_t cpu_us(pid_t pid)
-{
-    char path[64];
-    char line[256];
-    uint64_t total = 0;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
-    for (struct dirent *e = dir ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
-        char stat[384];
-        (void)snprintf(stat, sizeof(stat), "%s/%s/schedstat", path, e->d_name);
-        FILE *file = fopen(stat, "r");
-        if (file != NULL && fgets(line, sizeof(line), file) != NULL)
-            total += strtoull(line, NULL, 10) / 1000;
-        if (file != NULL)
-            (void)fclose(file);
-    }
-    if (dir != NULL)
-        (void)closedir(dir);
-    return total;
-}
 
 /* Count the records that complete within `len` bytes. */
 static void count_records(struct connection *c, const uint8_t *data, size_t len)
@@ -161,7 +127,7 @@ static int open_connection(struct bench *bench, struct connection *c)
 
     *c = (struct connection){
         .fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-        .start_ns = now_ns()};
+        .start_ns = kv_bench_now_ns()};
     if (c->fd < 0)
         return -1;
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -178,9 +144,8 @@ static int next_connection(struct bench *bench, struct connection *c, bool is_er
     (void)close(c->fd);
     if (is_error)
         bench->n_errors++;
-    else if (bench->n_samples < MAX_SAMPLES)
-        bench->sample_us[bench->n_samples++] =
-            (uint32_t)((now_ns() - c->start_ns) / 1000);
+    else
+        (void)kv_bench_samples_add(&bench->samples, kv_bench_now_ns() - c->start_ns);
     return open_connection(bench, c);
 }
 
@@ -212,26 +177,19 @@ static int on_event(struct bench *bench, struct connection *c, uint32_t events)
 static int run(struct bench *bench, unsigned n_connections, double seconds)
 {
     struct epoll_event event[64];
-    uint64_t until = now_ns() + (uint64_t)(seconds * 1e9);
+    uint64_t until = kv_bench_now_ns() + (uint64_t)(seconds * 1e9);
 
     bench->epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < n_connections; i++)
         if (open_connection(bench, &bench->connection[i]) != 0)
             return -1;
-    while (now_ns() < until) {
+    while (kv_bench_now_ns() < until) {
         int n = epoll_wait(bench->epoll, event, 64, 100);
         for (int i = 0; i < n; i++)
             if (on_event(bench, event[i].data.ptr, event[i].events) != 0)
                 return -1;
     }
     return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a;
-    uint32_t y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 int main(int argc, char **argv)
@@ -244,13 +202,10 @@ int main(int argc, char **argv)
         {"cpu", required_argument, NULL, 'P'},
         {NULL, 0, NULL, 0}};
     static struct bench bench;
+    struct kv_bench_pids pids = {.n = 0};
     double seconds = 2;
     unsigned n_connections = 8;
     bool is_tls12 = false;
-    pid_t pid[MAX_PIDS];
-    size_t n_pids = 0;
-    uint64_t before = 0;
-    uint64_t after = 0;
 
     bench.address.sin_family = AF_INET;
     bench.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -263,30 +218,26 @@ int main(int argc, char **argv)
             n_connections = (unsigned)strtoul(optarg, NULL, 10);
         else if (o == '2')
             is_tls12 = true;
-        else if (o == 'P' && n_pids < MAX_PIDS)
-            pid[n_pids++] = (pid_t)strtol(optarg, NULL, 10);
-        else
+        else if (o != 'P' || !kv_bench_pids_add(&pids, optarg))
             return 2;
     }
-    if (n_connections == 0 || n_connections > MAX_CONNECTIONS)
+    if (n_connections == 0 || n_connections > MAX_CONNECTIONS ||
+        !kv_bench_samples_init(&bench.samples))
         return 2;
-    bench.sample_us = calloc(MAX_SAMPLES, sizeof(*bench.sample_us));
-    if (bench.sample_us == NULL || learn(&bench, is_tls12) != 0) {
+    if (learn(&bench, is_tls12) != 0) {
         (void)fprintf(stderr, "tls_handshakes: no handshake with this server\n");
         return 1;
     }
-    for (size_t i = 0; i < n_pids; i++)
-        before += cpu_us(pid[i]);
-    if (run(&bench, n_connections, seconds) != 0 || bench.n_samples == 0)
+    const uint64_t cpu = kv_bench_pids_cpu_ns(&pids);
+    const bool ok = run(&bench, n_connections, seconds) == 0 && bench.samples.n > 0;
+    const double cpu_ns = (double)(kv_bench_pids_cpu_ns(&pids) - cpu);
+    if (!ok)
         return 1;
-    for (size_t i = 0; i < n_pids; i++)
-        after += cpu_us(pid[i]);
-    size_t n = bench.n_samples;
-    qsort(bench.sample_us, n, sizeof(*bench.sample_us), compare);
-    (void)printf("rate %.1f errors %llu p50_us %u p99_us %u cpu_us %.1f\n",
-                 (double)n / seconds, (unsigned long long)bench.n_errors,
-                 bench.sample_us[n / 2], bench.sample_us[n * 99 / 100],
-                 (double)(after - before) / (double)n);
-    free(bench.sample_us);
+    const double n = (double)bench.samples.n;
+    (void)printf("rate %.1f errors %llu ", n / seconds,
+                 (unsigned long long)bench.n_errors);
+    kv_bench_samples_print(&bench.samples);
+    (void)printf("cpu_us %.1f\n", cpu_ns / 1e3 / n);
+    kv_bench_samples_free(&bench.samples);
     return bench.n_errors != 0;
 }

@@ -184,15 +184,14 @@ class Dev:
 
 
 class Nginx:
-    """nginx with one TLS server per (name, certificate, key); `port[name]`."""
+    """nginx with one TLS server per (name, certificate, key); `port[name]`. `env` in
+    place of the dev environment, `main`: more directives of the main context."""
 
-    def __init__(self, dev, servers, workers=1, openssl_conf=True):
+    def __init__(self, dev, servers, workers=1, env=None, main=""):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="nginx.", dir=dev.work))
         self.dir.chmod(0o711)
         self.port = {name: free_port() for name, _, _ in servers}
-        self.env = dict(dev.env)
-        if not openssl_conf:
-            self.env.pop("OPENSSL_CONF", None)
+        self.env = dict(dev.env if env is None else env)
         blocks = "".join(
             f"server {{ listen 127.0.0.1:{self.port[name]} ssl backlog=1024; "
             f"ssl_certificate {cert}; ssl_certificate_key {key}; "
@@ -202,7 +201,7 @@ class Nginx:
         temp = "".join(f"{k}_temp_path {self.dir}/{k};" for k in
                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.dir / "nginx.conf").write_text(
-            f"{user} worker_processes {workers}; pid {self.dir}/nginx.pid;\n"
+            f"{user} worker_processes {workers}; pid {self.dir}/nginx.pid; {main}\n"
             f"error_log {self.dir}/error.log notice; worker_rlimit_nofile 8192;\n"
             f"events {{ worker_connections 2048; }}\n"
             f"http {{ access_log off; {temp} ssl_session_tickets off;\n"
@@ -212,10 +211,11 @@ class Nginx:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            ["nginx", "-p", self.dir, "-c", self.dir / "nginx.conf", "-g", "daemon off;"],
+            ["nginx", "-p", self.dir, "-c", self.dir / "nginx.conf", "-g", "daemon off;",
+             "-e", self.dir / "error.log"],
             env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for("nginx does not listen: " + self.errors(), lambda: (
+            wait_for("nginx does not listen", lambda: (
                 self.process.poll() is None
                 and len(children(self.process.pid)) == self.workers
                 and all(listens(p) for p in self.port.values())))
