@@ -91,7 +91,7 @@ says fresh.unheard-of fresh.unseen fresh.nowhere http.refused
 
 # shellcheck disable=SC2016 # backquotes of Markdown
 printf '| `%s` |\n' 'provider/absent.sh: any' 'provider/tls.sh: tls1_9 by nobody' 'unit/test_provider.c: has_wings' >>docs/provider.md
-printf '\n| test | `p256` | `p7` |\n|---|---|---|\n| `provider/openssl_cli.sh: pkey -hover` | yes | - |\n' >>docs/provider.md
+printf '\n| test | `p256` | `p7` |\n|---|---|---|\n| `provider/matrix.sh: pkey -hover` | yes | - |\n' >>docs/provider.md
 refuses provider_table
 says 'names provider/absent.sh' 'tls.sh does not have: tls1_9 by nobody' \
   'test_provider.c does not have: has_wings' 'does not have: pkey -hover p256'

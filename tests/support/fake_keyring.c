@@ -82,7 +82,7 @@ static const struct fake_key *find_by_uri(struct fake_keyring *keyring,
         return NULL;
     for (size_t i = 0; i < FAKE_N_KEYS; i++) {
         const struct fake_key *key = &keyring->keys[i];
-        if (kv_str_equal_nocase(uri.name, key->name) &&
+        if (!key->is_absent && kv_str_equal_nocase(uri.name, key->name) &&
             (!uri.has_version || memcmp(uri.version, key->version, KV_ID_LEN) == 0))
             return make_ready(keyring, i);
     }
@@ -152,11 +152,12 @@ static int answer_list(struct fake_keyring *keyring, const struct kv_frame *requ
     bool is_behind = msg.after[0] == '\0';
     for (size_t i = 0; i < FAKE_N_KEYS; i++) {
         const struct fake_key *key = &keyring->keys[i];
-        if (is_behind && reply->n < 2) {
+        if (is_behind && reply->n < 2 && !key->is_absent) {
             struct kv_msg_list_entry *entry = &reply->entry[reply->n++];
             full_uri(key, msg.collection, false, entry->uri, sizeof(entry->uri));
             (void)snprintf(entry->desc, sizeof(entry->desc), "%s", key->desc);
-            reply->has_more = i + 1 < FAKE_N_KEYS;
+        } else if (is_behind && !key->is_absent) {
+            reply->has_more = 1;
         }
         if (!is_behind)
             is_behind = strcmp(msg.after, key->name) == 0;

@@ -9,23 +9,34 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static OSSL_LIB_CTX *libctx;
 
 static const struct fake_key templates[FAKE_N_KEYS] = {
-    {.name = "rsa", .kty = KV_KTY_RSA, .desc = "RSA 2048 key"},
+    {.name = "rsa", .kty = KV_KTY_RSA, .desc = "RSA 2048 key", .rsa_bits = 2048},
     {.name = "p256", .kty = KV_KTY_EC, .curve = KV_CURVE_P256, .group = "P-256"},
     {.name = "p384", .kty = KV_KTY_EC, .curve = KV_CURVE_P384, .group = "P-384"},
     {.name = "p521", .kty = KV_KTY_EC, .curve = KV_CURVE_P521, .group = "P-521"},
     {.name = "p256k", .kty = KV_KTY_EC, .curve = KV_CURVE_P256K, .group = "secp256k1"},
     {.name = "ed25519", .kty = KV_KTY_OKP, .curve = KV_CURVE_ED25519},
     {.name = "web", .kty = KV_KTY_EC, .curve = KV_CURVE_P256, .group = "P-256"},
+    {.name = "rsa3072",
+     .kty = KV_KTY_RSA,
+     .desc = "RSA 3072 key",
+     .rsa_bits = 3072,
+     .is_optional = true},
+    {.name = "rsa4096",
+     .kty = KV_KTY_RSA,
+     .desc = "RSA 4096 key",
+     .rsa_bits = 4096,
+     .is_optional = true},
 };
 
 static EVP_PKEY *generate(const struct fake_key *key)
 {
     if (key->kty == KV_KTY_RSA)
-        return EVP_PKEY_Q_keygen(libctx, NULL, "RSA", (size_t)2048);
+        return EVP_PKEY_Q_keygen(libctx, NULL, "RSA", (size_t)key->rsa_bits);
     if (key->kty == KV_KTY_EC)
         return EVP_PKEY_Q_keygen(libctx, NULL, "EC", key->group);
     return EVP_PKEY_Q_keygen(libctx, NULL, "ED25519");
@@ -131,6 +142,18 @@ int fake_key_make(struct fake_key *key, const char *state_dir)
     return 0;
 }
 
+/* A large key takes long to make: tests that want it bring it. */
+static bool is_missing(const struct fake_key *key, const char *state_dir)
+{
+    char path[512];
+    if (!key->is_optional)
+        return false;
+    if (state_dir == NULL)
+        return true;
+    (void)snprintf(path, sizeof(path), "%s/%s.pem", state_dir, key->name);
+    return access(path, R_OK) != 0;
+}
+
 int fake_keys_load(const char *state_dir, struct fake_key keys[FAKE_N_KEYS])
 {
     if (libctx == NULL)
@@ -145,7 +168,8 @@ int fake_keys_load(const char *state_dir, struct fake_key keys[FAKE_N_KEYS])
                           NULL))
             return -1;
         memcpy(key->version, digest, KV_ID_LEN);
-        if (state_dir != NULL && fake_key_make(key, state_dir) != 0)
+        key->is_absent = is_missing(key, state_dir);
+        if (state_dir != NULL && !key->is_absent && fake_key_make(key, state_dir) != 0)
             return -1;
     }
     return 0;

@@ -5,10 +5,11 @@
 #define KV_TESTS_SUPPORT_FAKE_KEYS_H
 
 #include <openssl/evp.h>
+#include <stdbool.h>
 
 #include "store/keyring/protocol.h"
 
-#define FAKE_N_KEYS 7
+#define FAKE_N_KEYS 9
 
 struct fake_key {
     const char *name;
@@ -16,6 +17,9 @@ struct fake_key {
     uint8_t curve;
     const char *group; /* of EC, else NULL */
     const char *desc;
+    unsigned rsa_bits; /* of RSA, else 0 */
+    bool is_optional;  /* exists only where its file lies in the state directory */
+    bool is_absent;
     EVP_PKEY *pkey;
     uint8_t version[KV_ID_LEN];
     uint8_t *spki;
