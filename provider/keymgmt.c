@@ -151,17 +151,26 @@ static int key_import(void *keydata, int selection, const OSSL_PARAM params[])
                           (OSSL_PARAM *)(uintptr_t)params) == 1)
         key->pub = pub;
     EVP_PKEY_CTX_free(ctx);
-    return key->pub != NULL;
+    if (key->pub == NULL || has_public(key) ||
+        OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) == NULL)
+        return key->pub != NULL;
+    kv_reason_raise(
+        &key->prov->core, KV_REASON_UNSUPPORTED,
+        "keyvault: a private key without its public part is not taken; make "
+        "it the vault's with `keyvault key import`");
+    EVP_PKEY_free(key->pub);
+    key->pub = NULL;
+    return 0;
 }
 
-/* Refused in silence: libcrypto tries this on its way to our own operations, and
- * servers log whatever is left on the queue. */
+/* A private part is refused in silence: libcrypto tries this on its way to our own
+ * operations, and servers log whatever is left on the queue. */
 static int key_export(void *keydata, int selection, OSSL_CALLBACK *param_cb,
                       void *cbarg)
 {
     struct kv_pkey *key = keydata;
     if (key == NULL || key->pub == NULL ||
-        (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
+        (key->is_private && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
         selection |= OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS;

@@ -85,7 +85,7 @@ unknown() { # unknown PATH <NAMES
         add(substr($0, RSTART + 1, RLENGTH - 2))
         $0 = substr($0, RSTART + RLENGTH)
       }
-      if (match($0, /^Test\([a-z0-9_]+, *[a-z0-9_]+/)) { sub(/^Test\([a-z0-9_]+, */, ""); sub(/[^a-z0-9_].*/, ""); add($0) }
+      if (match($0, /^(Test|ParameterizedTestParameters)\([a-z0-9_]+, *[a-z0-9_]+/)) { sub(/^(Test|ParameterizedTestParameters)\([a-z0-9_]+, */, ""); sub(/[^a-z0-9_].*/, ""); add($0) }
       next
     }
     {

@@ -457,6 +457,12 @@ void fake_keyring_prepare(struct fake_keyring *keyring, const char *uri)
     (void)find_by_uri(keyring, uri);
 }
 
+EVP_PKEY *fake_keyring_software(struct fake_keyring *keyring, const char *uri)
+{
+    const struct fake_key *key = find_by_uri(keyring, uri);
+    return key != NULL && EVP_PKEY_up_ref(key->pkey) ? key->pkey : NULL;
+}
+
 struct fake_counts *fake_keyring_counts(struct fake_keyring *keyring)
 {
     return &keyring->counts;

@@ -11,6 +11,7 @@
 #ifndef KV_TESTS_SUPPORT_FAKE_KEYRING_H
 #define KV_TESTS_SUPPORT_FAKE_KEYRING_H
 
+#include <openssl/evp.h>
 #include <stdatomic.h>
 
 #include "store/keyring/protocol.h"
@@ -50,6 +51,10 @@ void fake_keyring_set_mode(struct fake_keyring *keyring, enum fake_mode mode);
 
 /* Make the key that a URI names now, outside any time limit of a request. */
 void fake_keyring_prepare(struct fake_keyring *keyring, const char *uri);
+
+/* The private key itself that a URI names; the caller frees it. NULL if there is none.
+ */
+EVP_PKEY *fake_keyring_software(struct fake_keyring *keyring, const char *uri);
 
 struct fake_counts *fake_keyring_counts(struct fake_keyring *keyring);
 
