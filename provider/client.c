@@ -178,8 +178,29 @@ static int put_message(struct kv_buf *out, enum kv_verb verb, const void *msg)
     return KV_E_INTERNAL;
 }
 
+/* The name of the key that a call is about. */
+static void name_of(const struct kv_client_call *call, struct kv_uri *uri)
+{
+    const char *text = "";
+    if (call->key != NULL)
+        text = call->key->uri;
+    else if (call->verb == KV_VERB_INFO || call->verb == KV_VERB_CERT)
+        text = ((const struct kv_msg_uri *)call->msg)->uri;
+    if (kv_uri_parse(text, strlen(text), uri, NULL) != 0 || uri->name[0] == '\0')
+        kv_str_cut(uri->name, sizeof(uri->name), "NAME", strlen("NAME"));
+}
+
+/* What a TLS server needs, or for other uses a role that is wider. */
+static const char *role_for(const struct kv_client_call *call)
+{
+    bool is_for_tls = call->verb != KV_VERB_DECRYPT && call->verb != KV_VERB_DERIVE;
+    if (call->verb == KV_VERB_DECRYPT)
+        is_for_tls = ((const struct kv_msg_decrypt *)call->msg)->enc == KV_ENC_TLS;
+    return is_for_tls ? "tls-server" : "crypto-user";
+}
+
 /* The daemon refused: pass on what it says, and help where it gives no hint. */
-static int refused(const struct kv_client_key *key, const struct kv_frame *reply,
+static int refused(const struct kv_client_call *call, const struct kv_frame *reply,
                    struct kv_err *err)
 {
     struct kv_msg_error msg;
@@ -191,15 +212,13 @@ static int refused(const struct kv_client_key *key, const struct kv_frame *reply
         kv_err_hint(err, "%s", msg.hint);
     } else if (rc == KV_E_SEALED) {
         kv_err_hint(err, "open it with `keyvault slot open`");
-    } else if (rc == KV_E_DENIED) {
+    } else if (strncmp(msg.id, "grant.", 6) == 0) {
         struct kv_uri uri;
-        const char *name = "NAME";
-        if (key != NULL && kv_uri_parse(key->uri, strlen(key->uri), &uri, NULL) == 0)
-            name = uri.name;
+        name_of(call, &uri);
         kv_err_hint(err,
-                    "run `keyvault access grant unix:USER --role tls-server --scope "
-                    "keys/%s` where USER is uid %lu",
-                    name, (unsigned long)geteuid());
+                    "keyvault access grant unix:USER --role %s --scope keys/%s, USER "
+                    "being uid %lu",
+                    role_for(call), uri.name, (unsigned long)geteuid());
     }
     return rc;
 }
@@ -221,7 +240,7 @@ static int exchange(const struct kv_client *client, struct kv_conn *conn,
         return rc;
     }
     if (reply.status != 0)
-        rc = refused(call->key, &reply, err);
+        rc = refused(call, &reply, err);
     else
         rc = call->on_reply(call->arg, reply.payload, err);
     kv_buf_reset(&conn->in); /* a decrypted secret does not linger */

@@ -117,14 +117,18 @@ static int der_decode(struct kv_prov *prov, OSSL_CORE_BIO *in, int selection,
     struct kv_keyref ref;
     struct kv_pkey *key = NULL;
     struct kv_buf der;
+    char uri[KV_URI_MAX + 1] = "";
     int rc = 0;
     kv_buf_init(&der, KV_KEYREF_DER_MAX);
     KV_TRY(read_der(prov, in, &der));
     KV_TRY(kv_keyref_decode(der.data, der.len, &ref, &err));
+    KV_TRY(kv_uri_format(&ref.uri, uri, sizeof(uri)));
     KV_TRY(decode_ref(prov, &ref, selection, type, &key, &err));
 out:
     kv_buf_free(&der);
-    if (err.code != 0)
+    if (err.code != 0 && uri[0] != '\0')
+        kv_reason_raise_about(&prov->core, &err, uri);
+    else if (err.code != 0)
         kv_reason_raise_err(&prov->core, &err);
     if (rc != 0)
         return 0;

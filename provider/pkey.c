@@ -175,10 +175,8 @@ int kv_pkey_from_uri(struct kv_prov *prov, const struct kv_uri *uri, bool is_pri
     const struct kv_client_call call = {
         .verb = KV_VERB_INFO, .msg = &msg, .on_reply = on_info, .arg = &info};
     rc = kv_client_call(prov->client, &call, err);
-    if (rc != 0) {
-        kv_err_context(err, "%s", msg.uri);
+    if (rc != 0)
         return rc;
-    }
     *out = info.key;
     return 0;
 }
@@ -337,7 +335,6 @@ bool kv_pkey_perform(struct kv_pkey *key, struct kv_pkey_op *op)
     struct kv_err err = KV_ERR_INIT;
     if (kv_client_call(key->prov->client, &call, &err) == 0)
         return true;
-    kv_err_context(&err, "%s", key->uri);
-    kv_reason_raise_err(&key->prov->core, &err);
+    kv_reason_raise_about(&key->prov->core, &err, key->uri);
     return false;
 }

@@ -5,9 +5,13 @@
  */
 #include "provider/reason.h"
 
+#include <openssl/bio.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "store/core/uri.h"
 
 static const OSSL_ITEM reasons[] = {
     {KV_REASON_UNREACHABLE, "the key daemon cannot be reached"},
@@ -15,9 +19,9 @@ static const OSSL_ITEM reasons[] = {
     {KV_REASON_WRONG_SERVER, "the key socket belongs to an unexpected user"},
     {KV_REASON_PROTOCOL, "the key daemon sent a malformed reply"},
     {KV_REASON_SEALED, "vault is sealed"},
-    {KV_REASON_DENIED, "denied"},
+    {KV_REASON_DENIED, "no grant to use the key"},
     {KV_REASON_NOT_FOUND, "no such key or certificate"},
-    {KV_REASON_NOT_USABLE, "the key is disabled, expired or not yet valid"},
+    {KV_REASON_NOT_USABLE, "not usable in its present state"},
     {KV_REASON_KEY_MISMATCH, "the vault's key is not the one that was loaded"},
     {KV_REASON_BAD_URI, "malformed keyvault URI"},
     {KV_REASON_BAD_KEY_FILE, "malformed KEYVAULT KEY URI file"},
@@ -29,6 +33,18 @@ static const OSSL_ITEM reasons[] = {
     {KV_REASON_BUFFER_TOO_SMALL, "output buffer too small"},
     {KV_REASON_OPERATION_FAILED, "operation failed"},
     {KV_REASON_INTERNAL, "internal error"},
+    {KV_REASON_LOST, "the key daemon closed the connection"},
+    {KV_REASON_VERSION, "module and key daemon are of different versions"},
+    {KV_REASON_BAD_SETTING, "a setting of the module is not usable"},
+    {KV_REASON_NO_SERVICE, "the service that gives grants does not answer"},
+    {KV_REASON_BUSY, "the key daemon has too much to do"},
+    {KV_REASON_REVOKED, "the grant to use the key was revoked"},
+    {KV_REASON_NO_SUCH_OPERATION, "the key's operations do not include this one"},
+    {KV_REASON_DELETED, "the key was deleted"},
+    {KV_REASON_DISABLED, "the key is disabled"},
+    {KV_REASON_EXPIRED, "the key or its certificate has expired"},
+    {KV_REASON_NOT_YET_VALID, "the key or its certificate is not valid yet"},
+    {KV_REASON_PENDING, "the key's certificate has not been issued yet"},
     {0, NULL},
 };
 
@@ -46,8 +62,9 @@ static enum kv_reason from_code(int code)
         return KV_REASON_SEALED;
     case KV_E_UNAVAILABLE:
     case KV_E_IO:
-    case KV_E_BUSY:
         return KV_REASON_UNREACHABLE;
+    case KV_E_BUSY:
+        return KV_REASON_BUSY;
     case KV_E_TIMEOUT:
         return KV_REASON_TIMEOUT;
     case KV_E_UNSUPPORTED:
@@ -69,7 +86,7 @@ static enum kv_reason from_code(int code)
     return KV_REASON_OPERATION_FAILED;
 }
 
-/* Ids that deserve a reason of their own, sharper than their code's. */
+/* Ids that have a reason of their own, sharper than their code's. */
 static const struct {
     const char *id;
     enum kv_reason reason;
@@ -77,9 +94,24 @@ static const struct {
     {"client.wrong-server", KV_REASON_WRONG_SERVER},
     {"client.bad-reply", KV_REASON_PROTOCOL},
     {"client.key-mismatch", KV_REASON_KEY_MISMATCH},
+    {"client.lost", KV_REASON_LOST},
+    {"client.version", KV_REASON_VERSION},
+    {"client.bad-setting", KV_REASON_BAD_SETTING},
+    {"client.bad-address", KV_REASON_BAD_SETTING},
+    {"channel.version", KV_REASON_VERSION},
+    {"channel.no-service", KV_REASON_NO_SERVICE},
+    {"service.starting", KV_REASON_NO_SERVICE},
+    {"grant.revoked", KV_REASON_REVOKED},
+    {"key.op-not-permitted", KV_REASON_NO_SUCH_OPERATION},
+    {"key.deleted", KV_REASON_DELETED},
+    {"key.disabled", KV_REASON_DISABLED},
+    {"key.expired", KV_REASON_EXPIRED},
+    {"key.not-yet-valid", KV_REASON_NOT_YET_VALID},
+    {"key.pending", KV_REASON_PENDING},
+    {"cert.pending", KV_REASON_PENDING},
 };
 
-static enum kv_reason from_err(const struct kv_err *err)
+enum kv_reason kv_reason_of(const struct kv_err *err)
 {
     for (size_t i = 0; i < sizeof(by_id) / sizeof(by_id[0]); i++) {
         if (strcmp(err->id, by_id[i].id) == 0)
@@ -106,11 +138,36 @@ void kv_reason_raise(const struct kv_reason_core *core, enum kv_reason reason,
 
 void kv_reason_raise_err(const struct kv_reason_core *core, const struct kv_err *err)
 {
-    if (err->hint[0] != '\0')
-        kv_reason_raise(core, from_err(err), "keyvault: %s (%s)", err->message,
-                        err->hint);
-    else
-        kv_reason_raise(core, from_err(err), "keyvault: %s", err->message);
+    bool has_hint = err->hint[0] != '\0';
+    kv_reason_raise(core, kv_reason_of(err), "keyvault: %s: %s%s%s%s", err->id,
+                    err->message, has_hint ? " (" : "", err->hint, has_hint ? ")" : "");
+}
+
+/* Whether the message of this id names its key by itself. */
+static bool is_named(const char *id)
+{
+    static const char *const families[] = {"key.", "grant.", "object.", "cert."};
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+        if (strncmp(id, families[i], strlen(families[i])) == 0)
+            return true;
+    return false;
+}
+
+void kv_reason_raise_about(const struct kv_reason_core *core, const struct kv_err *err,
+                           const char *uri)
+{
+    struct kv_uri named;
+    char what[KV_NAME_MAX + 16] = "";
+    if (!is_named(err->id) && kv_uri_parse(uri, strlen(uri), &named, NULL) == 0 &&
+        named.name[0] != '\0')
+        (void)BIO_snprintf(
+            what, sizeof(what),
+            "%s %s: ", named.collection == KV_URI_CERTIFICATES ? "certificate" : "key",
+            named.name);
+    kv_reason_raise(core, kv_reason_of(err),
+                    "keyvault: %s: %s%s (%s%srun: keyvault doctor --as %lu %s)",
+                    err->id, what, err->message, err->hint,
+                    err->hint[0] != '\0' ? "; " : "", (unsigned long)geteuid(), uri);
 }
 
 void kv_reason_mark(const struct kv_reason_core *core)

@@ -10,6 +10,8 @@
 
 #include "store/core/err.h"
 
+/* The numbers are those that OpenSSL shows: they stay as they are, new ones come last.
+ */
 enum kv_reason {
     KV_REASON_UNREACHABLE = 1,
     KV_REASON_TIMEOUT,
@@ -30,6 +32,18 @@ enum kv_reason {
     KV_REASON_BUFFER_TOO_SMALL,
     KV_REASON_OPERATION_FAILED,
     KV_REASON_INTERNAL,
+    KV_REASON_LOST,
+    KV_REASON_VERSION,
+    KV_REASON_BAD_SETTING,
+    KV_REASON_NO_SERVICE,
+    KV_REASON_BUSY,
+    KV_REASON_REVOKED,
+    KV_REASON_NO_SUCH_OPERATION,
+    KV_REASON_DELETED,
+    KV_REASON_DISABLED,
+    KV_REASON_EXPIRED,
+    KV_REASON_NOT_YET_VALID,
+    KV_REASON_PENDING,
 };
 
 /* The core's upcalls; all may be NULL (nothing is reported then). */
@@ -46,8 +60,18 @@ struct kv_reason_core {
 void kv_reason_raise(const struct kv_reason_core *core, enum kv_reason reason,
                      const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The same from a filled struct kv_err: "message (hint)". */
+/* The same from a filled struct kv_err: "keyvault: ID: message (hint)". */
 void kv_reason_raise_err(const struct kv_reason_core *core, const struct kv_err *err);
+
+/* The same about the key, certificate or collection that `uri` names. The message says
+ * which one, and behind the hint stands `run: keyvault doctor --as UID URI`: what finds
+ * out more, as the user that this process has. */
+void kv_reason_raise_about(const struct kv_reason_core *core, const struct kv_err *err,
+                           const char *uri);
+
+/* The reason of a failure: by its id where that has one of its own, else by its code.
+ */
+enum kv_reason kv_reason_of(const struct kv_err *err);
 
 /* Speculative work: what it puts on the queue between mark and drop is forgotten. */
 void kv_reason_mark(const struct kv_reason_core *core);

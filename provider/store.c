@@ -45,6 +45,19 @@ static bool wants(const struct loader *loader, int type)
     return type == OSSL_STORE_INFO_PKEY && loader->expect == OSSL_STORE_INFO_PUBKEY;
 }
 
+/* Report what failed, about the key, certificate or list that was asked for. */
+static void report(const struct loader *loader, enum kv_uri_collection collection,
+                   const struct kv_err *err)
+{
+    char text[KV_URI_MAX + 1];
+    struct kv_uri uri = loader->uri;
+    uri.collection = collection;
+    if (kv_uri_format(&uri, text, sizeof(text)) == 0)
+        kv_reason_raise_about(&loader->prov->core, err, text);
+    else
+        kv_reason_raise_err(&loader->prov->core, err);
+}
+
 static void *store_open(void *provctx, const char *text)
 {
     struct kv_prov *prov = provctx;
@@ -140,10 +153,7 @@ static int fetch_certs(struct loader *loader, struct kv_err *err)
         return kv_err_set(err, rc, "client.too-big", "the URI is too long");
     const struct kv_client_call call = {
         .verb = KV_VERB_CERT, .msg = &msg, .on_reply = on_certs, .arg = loader};
-    rc = kv_client_call(loader->prov->client, &call, err);
-    if (rc != 0)
-        kv_err_context(err, "%s", msg.uri);
-    return rc;
+    return kv_client_call(loader->prov->client, &call, err);
 }
 
 static int emit_cert(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
@@ -187,7 +197,7 @@ static int step_certs(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg
         if (rc != 0) {
             loader->step = STEP_DONE;
             if (!is_forgivable(loader, rc) || loader->n_found == 0)
-                kv_reason_raise_err(&loader->prov->core, &err);
+                report(loader, KV_URI_CERTIFICATES, &err);
             return 0;
         }
     }
@@ -218,7 +228,7 @@ static int step_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
         return step_certs(loader, object_cb, arg);
     loader->step = STEP_DONE;
     if (err.code != 0)
-        kv_reason_raise_err(&loader->prov->core, &err);
+        report(loader, KV_URI_KEYS, &err);
     return 0;
 }
 
@@ -297,7 +307,7 @@ static int emit_entry(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg
         int rc = load_key(loader, &uri, object_cb, arg, &err);
         ok = rc == 0;
         if (err.code != 0)
-            kv_reason_raise_err(&loader->prov->core, &err);
+            kv_reason_raise_about(&loader->prov->core, &err, entry->uri);
     }
     turn_page(loader, &uri);
     return ok;
@@ -313,7 +323,7 @@ static int step_list(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
             (is_key && loader->list.collection == KV_URI_CERTIFICATES))
             break; /* certificates are listed by name, and loaded one by one */
         if (loader->page == NULL && next_page(loader, &err) != 0) {
-            kv_reason_raise_err(&loader->prov->core, &err);
+            report(loader, loader->list.collection, &err);
             break;
         }
         if (loader->next_entry < loader->page->n)

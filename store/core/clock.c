@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <openssl/rand.h>
+#include <string.h>
 #include <time.h>
 
 #define READ_TRIES 3
@@ -135,4 +136,14 @@ void kv_clock_read(const struct kv_clock *clock, struct kv_clock_reading *out)
 int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len)
 {
     return rand->fill(rand->ctx, out, len);
+}
+
+void kv_time_format(int64_t time_s, char out[KV_TIME_TEXT_MAX])
+{
+    const int64_t last_s = 253402300799; /* 9999-12-31 23:59:59 */
+    const time_t when = (time_t)time_s;
+    struct tm parts;
+    if (time_s < 0 || time_s > last_s || gmtime_r(&when, &parts) == NULL ||
+        strftime(out, KV_TIME_TEXT_MAX, "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
+        (void)strcpy(out, "(no time)");
 }

@@ -39,6 +39,12 @@ const struct kv_clock *kv_clock_system(void);
 /* libcrypto's private generator (RAND_priv_bytes). */
 const struct kv_rand *kv_rand_system(void);
 
+#define KV_TIME_TEXT_MAX 40
+
+/* "2026-11-24 08:15:00 UTC"; "(no time)" for KV_TIME_NONE and years that have no four
+ * digits. */
+void kv_time_format(int64_t time_s, char out[KV_TIME_TEXT_MAX]);
+
 /* A clock that stands still until a test moves it. */
 struct kv_clock_manual {
     struct kv_clock clock;

@@ -307,6 +307,12 @@ static const char *const curve_names[] = {
     [KV_CURVE_P256K] = "P-256K", [KV_CURVE_ED25519] = "Ed25519",
 };
 
+/* By bit number. */
+static const char *const op_names[] = {
+    "sign",      "verify",     "encrypt", "decrypt", "wrapKey",
+    "unwrapKey", "deriveBits", "import",  "export",
+};
+
 size_t kv_md_len(uint8_t md)
 {
     return md < sizeof(md_rows) / sizeof(md_rows[0]) ? md_rows[md].len : 0;
@@ -343,4 +349,12 @@ const char *kv_curve_name(uint8_t curve)
 const char *kv_md_name(uint8_t md)
 {
     return md < sizeof(md_rows) / sizeof(md_rows[0]) ? md_rows[md].name : NULL;
+}
+
+const char *kv_op_name(uint32_t op)
+{
+    for (size_t i = 0; i < sizeof(op_names) / sizeof(op_names[0]); i++)
+        if (op == 1U << i)
+            return op_names[i];
+    return NULL;
 }

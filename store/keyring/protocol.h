@@ -238,6 +238,9 @@ const char *kv_kty_name(uint8_t kty);
 const char *kv_curve_name(uint8_t curve);
 const char *kv_md_name(uint8_t md);
 
+/* The name in key_ops of one enum kv_op bit: "sign", "wrapKey"; NULL for others. */
+const char *kv_op_name(uint32_t op);
+
 /* The values of such names; 0 and KV_CURVE_NONE for another text. */
 uint8_t kv_kty_by_name(const char *name);
 uint8_t kv_curve_by_name(const char *name);

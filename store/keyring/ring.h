@@ -79,6 +79,11 @@ int kv_ring_grant(struct kv_ring *ring, uid_t uid,
                   const struct kv_role_granted *granted, struct kv_live *out,
                   struct kv_err *err) KV_MUST_CHECK;
 
+/* Whether `uid` was granted the version before, as far as is remembered: tells a
+ * right that was taken away from one that never was. */
+bool kv_ring_had_grant(struct kv_ring *ring, uid_t uid,
+                       const uint8_t version[KV_ID_LEN]);
+
 /* What a frame on keys.sock needs of its key. */
 enum kv_need { KV_NEED_SIGN, KV_NEED_DECRYPT, KV_NEED_TLS, KV_NEED_DERIVE };
 

@@ -108,18 +108,29 @@ out:
     return rc;
 }
 
-static int check_need(const struct kv_key_attrs *attrs, uint32_t granted,
-                      enum kv_need need, int64_t now_s, struct kv_err *err)
+bool kv_ring_had_grant(struct kv_ring *ring, uid_t uid,
+                       const uint8_t version[KV_ID_LEN])
+{
+    uint8_t key[GRANT_KEY_LEN];
+    grant_key(key, uid, version);
+    kv_ring_lock(ring);
+    const bool had = kv_table_find(ring->grants, key) != KV_TABLE_NONE;
+    kv_ring_unlock(ring);
+    return had;
+}
+
+static int check_need(const struct kv_live *live, uint32_t granted, enum kv_need need,
+                      int64_t now_s, struct kv_err *err)
 {
     switch (need) {
     case KV_NEED_SIGN:
-        return kv_rules_check(attrs, granted, KV_OP_SIGN, now_s, err);
+        return kv_rules_check(live, granted, KV_OP_SIGN, now_s, err);
     case KV_NEED_DECRYPT:
-        return kv_rules_check(attrs, granted, KV_OP_DECRYPT | KV_OP_UNWRAP, now_s, err);
+        return kv_rules_check(live, granted, KV_OP_DECRYPT | KV_OP_UNWRAP, now_s, err);
     case KV_NEED_TLS:
-        return kv_rules_check_tls(attrs, granted, now_s, err);
+        return kv_rules_check_tls(live, granted, now_s, err);
     case KV_NEED_DERIVE:
-        return kv_rules_check(attrs, granted, KV_OP_DERIVE, now_s, err);
+        return kv_rules_check(live, granted, KV_OP_DERIVE, now_s, err);
     }
     return KV_E_INTERNAL;
 }
@@ -147,7 +158,7 @@ int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN
     kv_ring_unlock(ring);
     if (rc != 0)
         return rc;
-    rc = check_need(&live.attrs, granted, need, kv_now_s(ring->clock), err);
+    rc = check_need(&live, granted, need, kv_now_s(ring->clock), err);
     if (rc == 0)
         *out = live;
     else

@@ -35,13 +35,6 @@ static int need_stored(const struct kv_ident *ident, struct kv_err *err)
                       ident->name);
 }
 
-static int need_enabled(const struct kv_live *live, struct kv_err *err)
-{
-    if (live->attrs.is_enabled)
-        return 0;
-    return kv_err_set(err, KV_E_STATE, "key.disabled", "the key is disabled");
-}
-
 static void made_fill(struct kv_role_key_made *made, const struct kv_buf *row,
                       const struct kv_key_info *info)
 {
@@ -227,7 +220,7 @@ static int begin_use(struct kv_ring *ring, const struct kv_role_use *use, uint16
         return bad_frame(err);
     KV_TRY(kv_ring_load(ring, &use->ident, use->row, live, err));
     KV_TRY(need_stored(&use->ident, err));
-    rc = kv_rules_check(&live->attrs, ALL_OPS, use->op, kv_ring_now_s(ring), err);
+    rc = kv_rules_check(live, ALL_OPS, use->op, kv_ring_now_s(ring), err);
 out:
     return rc;
 }
@@ -296,7 +289,7 @@ static int serve_tbs(struct kv_ring *ring, const struct kv_frame *frame,
         return bad_frame(err);
     KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
     if (msg.ident.row_version > 0)
-        KV_TRY(need_enabled(&live, err));
+        KV_TRY(kv_rules_check_enabled(&live, err));
     rc = kv_key_sign_tbs(live.key, &msg, out, err);
 out:
     kv_live_release(&live);
@@ -313,7 +306,7 @@ static int serve_export(struct kv_ring *ring, const struct kv_frame *frame,
         return bad_frame(err);
     KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
     KV_TRY(need_stored(&msg.ident, err));
-    KV_TRY(need_enabled(&live, err));
+    KV_TRY(kv_rules_check_enabled(&live, err));
     if (!live.attrs.is_exportable) {
         rc = kv_err_set(err, KV_E_DENIED, "key.not-exportable",
                         "the key '%s' was made not exportable", msg.ident.name);

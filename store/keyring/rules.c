@@ -4,6 +4,9 @@
  */
 #include "store/keyring/rules.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define DECRYPTING ((uint32_t)KV_OP_DECRYPT | KV_OP_UNWRAP)
 #define TIME_BOUND                                                                     \
     ((uint32_t)KV_OP_SIGN | KV_OP_ENCRYPT | KV_OP_WRAP | KV_OP_DERIVE |                \
@@ -19,61 +22,117 @@ static bool is_late(const struct kv_key_attrs *attrs, int64_t now_s)
     return attrs->exp_s != KV_TIME_NONE && now_s >= attrs->exp_s;
 }
 
-static int check_enabled(const struct kv_key_attrs *attrs, struct kv_err *err)
+/* People know the key of a certificate by the certificate. */
+static const char *kind_of(const struct kv_live *live)
 {
-    if (attrs->is_enabled)
-        return 0;
-    return kv_err_set(err, KV_E_STATE, "key.disabled", "the key is disabled");
+    return live->attrs.is_managed ? "certificate" : "key";
 }
 
-static int check_time(const struct kv_key_attrs *attrs, int64_t now_s,
-                      struct kv_err *err)
+/* "cert" or "key": the noun of the command line. */
+static const char *noun_of(const struct kv_live *live)
 {
-    if (is_early(attrs, now_s))
-        return kv_err_set(err, KV_E_STATE, "key.not-yet-valid",
-                          "the key is not valid yet");
-    if (is_late(attrs, now_s))
-        return kv_err_set(err, KV_E_STATE, "key.expired", "the key has expired");
+    return live->attrs.is_managed ? "cert" : "key";
+}
+
+/* "verify, encrypt"; "none". */
+struct op_list {
+    char text[128];
+};
+
+static struct op_list list_ops(uint32_t ops, const char *separator)
+{
+    struct op_list list = {""};
+    for (uint32_t op = 1; op != 0; op <<= 1) {
+        const char *name = (ops & op) != 0 ? kv_op_name(op) : NULL;
+        const size_t len = strlen(list.text);
+        if (name != NULL)
+            (void)snprintf(list.text + len, sizeof(list.text) - len, "%s%s",
+                           len > 0 ? separator : "", name);
+    }
+    if (list.text[0] == '\0')
+        (void)strcpy(list.text, "none");
+    return list;
+}
+
+int kv_rules_check_enabled(const struct kv_live *live, struct kv_err *err)
+{
+    if (live->attrs.is_enabled)
+        return 0;
+    (void)kv_err_set(err, KV_E_STATE, "key.disabled", "%s %s is disabled",
+                     kind_of(live), live->ident.name);
+    kv_err_hint(err, "another version may do: keyvault %s versions %s", noun_of(live),
+                live->ident.name);
+    return KV_E_STATE;
+}
+
+static int check_time(const struct kv_live *live, int64_t now_s, struct kv_err *err)
+{
+    char date[KV_TIME_TEXT_MAX];
+    const char *name = live->ident.name;
+    if (is_early(&live->attrs, now_s)) {
+        kv_time_format(live->attrs.nbf_s, date);
+        (void)kv_err_set(err, KV_E_STATE, "key.not-yet-valid",
+                         "%s %s is not valid before %s", kind_of(live), name, date);
+        kv_err_hint(err, "wait, or correct the clock of this machine");
+        return KV_E_STATE;
+    }
+    if (is_late(&live->attrs, now_s)) {
+        kv_time_format(live->attrs.exp_s, date);
+        (void)kv_err_set(err, KV_E_STATE, "key.expired", "%s %s expired on %s",
+                         kind_of(live), name, date);
+        kv_err_hint(err, "make a new version, keyvault %s create %s, and load it",
+                    noun_of(live), name);
+        return KV_E_STATE;
+    }
     return 0;
 }
 
-static int refuse_op(struct kv_err *err)
+static int refuse_op(const struct kv_live *live, uint32_t any_of, struct kv_err *err)
 {
-    return kv_err_set(err, KV_E_DENIED, "key.op-not-permitted",
-                      "the key's permitted operations do not include this one");
+    const struct op_list has = list_ops(live->attrs.ops, ", ");
+    const struct op_list wanted = list_ops(any_of, " or ");
+    (void)kv_err_set(err, KV_E_DENIED, "key.op-not-permitted",
+                     "the operations of key %s (%s) do not include %s",
+                     live->ident.name, has.text, wanted.text);
+    kv_err_hint(err, "use a key that was made for it");
+    return KV_E_DENIED;
 }
 
-static int refuse_grant(struct kv_err *err)
+static int refuse_grant(const struct kv_live *live, uint32_t any_of, struct kv_err *err)
 {
+    const struct op_list wanted = list_ops(any_of, " or ");
     return kv_err_set(err, KV_E_DENIED, "grant.denied",
-                      "the caller may not use the key for this operation");
+                      "the caller's roles for key %s do not allow %s", live->ident.name,
+                      wanted.text);
 }
 
-int kv_rules_check(const struct kv_key_attrs *attrs, uint32_t granted, uint32_t any_of,
+int kv_rules_check(const struct kv_live *live, uint32_t granted, uint32_t any_of,
                    int64_t now_s, struct kv_err *err)
 {
     int rc = 0;
-    KV_TRY(check_enabled(attrs, err));
-    if ((attrs->ops & any_of) == 0)
-        return refuse_op(err);
-    if ((attrs->ops & any_of & granted) == 0)
-        return refuse_grant(err);
+    const uint32_t ops = live->attrs.ops;
+    KV_TRY(kv_rules_check_enabled(live, err));
+    if ((ops & any_of) == 0)
+        return refuse_op(live, any_of, err);
+    if ((ops & any_of & granted) == 0)
+        return refuse_grant(live, any_of, err);
     if ((any_of & TIME_BOUND) != 0)
-        rc = check_time(attrs, now_s, err);
+        rc = check_time(live, now_s, err);
 out:
     return rc;
 }
 
-int kv_rules_check_tls(const struct kv_key_attrs *attrs, uint32_t granted,
-                       int64_t now_s, struct kv_err *err)
+int kv_rules_check_tls(const struct kv_live *live, uint32_t granted, int64_t now_s,
+                       struct kv_err *err)
 {
     int rc = 0;
-    KV_TRY(check_enabled(attrs, err));
-    if ((attrs->ops & DECRYPTING) == 0)
-        return refuse_op(err);
-    if ((granted & KV_OP_TLS_UNPAD) == 0 && (granted & attrs->ops & DECRYPTING) == 0)
-        return refuse_grant(err);
-    rc = check_time(attrs, now_s, err);
+    const uint32_t ops = live->attrs.ops & DECRYPTING;
+    KV_TRY(kv_rules_check_enabled(live, err));
+    if (ops == 0)
+        return refuse_op(live, DECRYPTING, err);
+    if ((granted & KV_OP_TLS_UNPAD) == 0 && (granted & ops) == 0)
+        return refuse_grant(live, DECRYPTING, err);
+    rc = check_time(live, now_s, err);
 out:
     return rc;
 }

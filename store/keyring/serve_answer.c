@@ -33,14 +33,43 @@ static int bad_answer(struct kv_err *err)
                       "the service answered with a malformed payload");
 }
 
+/* The version that was asked for: 1, 0 for the newest one, KV_E_INVALID. */
+static int asked_version(const struct kv_ask *ask, uint8_t version[KV_ID_LEN])
+{
+    struct kv_uri uri;
+    if (ask->grant.has_version) {
+        memcpy(version, ask->grant.version, KV_ID_LEN);
+        return 1;
+    }
+    if (kv_uri_parse(ask->grant.uri, strlen(ask->grant.uri), &uri, NULL) != 0)
+        return KV_E_INVALID;
+    memcpy(version, uri.version, KV_ID_LEN);
+    return uri.has_version ? 1 : 0;
+}
+
+/* Whether the refused right is one that the peer had. */
+static bool is_revocation(struct kv_ring *ring, const struct kv_ask *ask,
+                          const struct kv_msg_error *msg)
+{
+    uint8_t version[KV_ID_LEN];
+    return ask->role_verb == KV_ROLE_GRANT && !ask->grant.is_info &&
+           strcmp(msg->id, "grant.denied") == 0 && asked_version(ask, version) == 1 &&
+           kv_ring_had_grant(ring, ask->grant.uid, version);
+}
+
 /* The service's refusal in its own words. */
-static int take_refusal(const struct kv_frame *answer, struct kv_err *err)
+static int take_refusal(struct kv_ring *ring, const struct kv_ask *ask,
+                        const struct kv_frame *answer, struct kv_err *err)
 {
     struct kv_msg_error msg;
     if (kv_msg_error_get(answer->payload, &msg) != 0 || msg.id[0] == '\0')
         return kv_err_set(err, answer->status, "grant.refused",
                           "the service refused without a reason");
-    (void)kv_err_set(err, answer->status, msg.id, "%s", msg.message);
+    if (is_revocation(ring, ask, &msg))
+        (void)kv_err_set(err, answer->status, "grant.revoked", "%s any more",
+                         msg.message);
+    else
+        (void)kv_err_set(err, answer->status, msg.id, "%s", msg.message);
     if (msg.hint[0] != '\0')
         kv_err_hint(err, "%s", msg.hint);
     return answer->status;
@@ -55,12 +84,9 @@ static int wrong_key(struct kv_err *err)
 /* Whether the granted version is the one asked for, where one was. */
 static bool is_asked_version(const struct kv_ask *ask, const struct kv_ident *ident)
 {
-    struct kv_uri uri;
-    if (ask->grant.has_version)
-        return memcmp(ask->grant.version, ident->version, KV_ID_LEN) == 0;
-    if (kv_uri_parse(ask->grant.uri, strlen(ask->grant.uri), &uri, NULL) != 0)
-        return false;
-    return !uri.has_version || memcmp(uri.version, ident->version, KV_ID_LEN) == 0;
+    uint8_t version[KV_ID_LEN];
+    const int rc = asked_version(ask, version);
+    return rc == 0 || (rc == 1 && memcmp(version, ident->version, KV_ID_LEN) == 0);
 }
 
 static int put_key(struct kv_ring *ring, const struct kv_role_granted *granted,
@@ -91,11 +117,11 @@ static int check_open(struct kv_ring *ring, const struct kv_ask *ask,
     if (missing == 0 && ops != 0)
         return 0;
     const uint32_t first = missing != 0 ? missing & (0u - missing) : KV_OP_SIGN;
-    const int rc = kv_rules_check(&live->attrs, granted->ops, first, now_s, err);
+    const int rc = kv_rules_check(live, granted->ops, first, now_s, err);
     if (rc != 0)
         return rc;
     return kv_err_set(err, KV_E_DENIED, "grant.denied",
-                      "the caller may not use the key for this operation");
+                      "the caller's roles for key %s allow nothing", live->ident.name);
 }
 
 /* The public part, no right. */
@@ -160,7 +186,7 @@ int kv_serve_answer(struct kv_ring *ring, uint16_t verb, const struct kv_ask *as
                     struct kv_err *err)
 {
     if (answer->status != 0)
-        return take_refusal(answer, err);
+        return take_refusal(ring, ask, answer, err);
     if (ask->role_verb == KV_ROLE_GRANT)
         return answer_grant(ring, verb, ask, answer, out, err);
     return answer_relay(ask, answer, out, err);

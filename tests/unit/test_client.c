@@ -125,13 +125,13 @@ static const struct misbehaviour {
     const char *reason;
 } misbehaviours[] = {
     {FAKE_HANG, "did not answer in time"},
-    {FAKE_CLOSE, "cannot be reached"},
-    {FAKE_TRUNCATE, "cannot be reached"},
+    {FAKE_CLOSE, "closed the connection"},
+    {FAKE_TRUNCATE, "closed the connection"},
     {FAKE_OVERSIZE, "malformed reply"},
     {FAKE_WRONG_ID, "malformed reply"},
     {FAKE_DRIP, "did not answer in time"},
     {FAKE_SEALED, "vault is sealed"},
-    {FAKE_DENIED, "denied"},
+    {FAKE_DENIED, "no grant to use the key"},
     {FAKE_SWAPPED, "not the one that was loaded"},
 };
 #define N_MISBEHAVIOURS (sizeof(misbehaviours) / sizeof(misbehaviours[0]))

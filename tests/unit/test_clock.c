@@ -93,3 +93,19 @@ Test(clock, tests_bring_their_own_chance)
     value = 0;
     cr_expect_eq(kv_rand_fill(&rand, out, 2), KV_E_CRYPTO);
 }
+
+Test(clock, a_time_is_written_for_people)
+{
+    char text[KV_TIME_TEXT_MAX];
+    kv_time_format(0, text);
+    cr_expect_str_eq(text, "1970-01-01 00:00:00 UTC");
+    kv_time_format(1795507201, text);
+    cr_expect_str_eq(text, "2026-11-24 08:00:01 UTC");
+    kv_time_format(253402300799, text);
+    cr_expect_str_eq(text, "9999-12-31 23:59:59 UTC");
+    static const int64_t bad[] = {KV_TIME_NONE, -1, 253402300800, INT64_MAX};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        kv_time_format(bad[i], text);
+        cr_expect_str_eq(text, "(no time)");
+    }
+}

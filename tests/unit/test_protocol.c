@@ -254,6 +254,12 @@ Test(protocol, names_and_lengths_are_those_of_jose_and_openssl)
     cr_assert_str_eq(kv_md_name(KV_MD_SHA3_256), "SHA3-256");
     cr_assert_null(kv_md_name(KV_MD_NONE));
     cr_assert_null(kv_md_name(9));
+    cr_assert_str_eq(kv_op_name(KV_OP_SIGN), "sign");
+    cr_assert_str_eq(kv_op_name(KV_OP_DERIVE), "deriveBits");
+    cr_assert_str_eq(kv_op_name(KV_OP_EXPORT), "export");
+    cr_assert_null(kv_op_name(KV_OP_CA_SIGN));
+    cr_assert_null(kv_op_name(KV_OP_SIGN | KV_OP_VERIFY));
+    cr_assert_null(kv_op_name(0));
     cr_assert_str_eq(kv_curve_name(KV_CURVE_P256K), "P-256K");
     cr_assert_str_eq(kv_curve_name(KV_CURVE_ED25519), "Ed25519");
     cr_assert_null(kv_curve_name(KV_CURVE_NONE));

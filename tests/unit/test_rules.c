@@ -7,10 +7,11 @@ TestSuite(rules, .timeout = 20);
 #define ALL UINT32_MAX
 #define NOW 1000
 
-static struct kv_key_attrs attrs_of(uint32_t ops, int64_t nbf_s, int64_t exp_s)
+static struct kv_live live_of(uint32_t ops, int64_t nbf_s, int64_t exp_s)
 {
-    return (struct kv_key_attrs){
-        .ops = ops, .is_enabled = 1, .nbf_s = nbf_s, .exp_s = exp_s};
+    return (struct kv_live){
+        .ident = {.name = "web"},
+        .attrs = {.ops = ops, .is_enabled = 1, .nbf_s = nbf_s, .exp_s = exp_s}};
 }
 
 Test(rules, outside_its_dates_a_key_decrypts_and_verifies_but_does_not_sign)
@@ -18,8 +19,8 @@ Test(rules, outside_its_dates_a_key_decrypts_and_verifies_but_does_not_sign)
     static const uint32_t bound[] = {KV_OP_SIGN, KV_OP_ENCRYPT, KV_OP_WRAP,
                                      KV_OP_DERIVE};
     static const uint32_t unbound[] = {KV_OP_DECRYPT, KV_OP_UNWRAP, KV_OP_VERIFY};
-    const struct kv_key_attrs early = attrs_of(0x7f, NOW + 1, KV_TIME_NONE);
-    const struct kv_key_attrs late = attrs_of(0x7f, KV_TIME_NONE, NOW);
+    const struct kv_live early = live_of(0x7f, NOW + 1, KV_TIME_NONE);
+    const struct kv_live late = live_of(0x7f, KV_TIME_NONE, NOW);
     for (size_t i = 0; i < sizeof(bound) / sizeof(bound[0]); i++) {
         struct kv_err err = KV_ERR_INIT;
         cr_assert_eq(kv_rules_check(&early, ALL, bound[i], NOW, &err), KV_E_STATE);
@@ -35,39 +36,39 @@ Test(rules, outside_its_dates_a_key_decrypts_and_verifies_but_does_not_sign)
         cr_assert_eq(kv_rules_check(&late, ALL, unbound[i], NOW, NULL), 0);
     }
     cr_assert_eq(kv_rules_check_tls(&late, ALL, NOW, NULL), KV_E_STATE);
-    cr_assert_eq(kv_rules_ops_now(&late, ALL, NOW),
+    cr_assert_eq(kv_rules_ops_now(&late.attrs, ALL, NOW),
                  (uint32_t)KV_OP_DECRYPT | KV_OP_UNWRAP | KV_OP_VERIFY);
 }
 
 Test(rules, disabled_key_does_nothing)
 {
     struct kv_err err = KV_ERR_INIT;
-    struct kv_key_attrs attrs = attrs_of(0x7f, KV_TIME_NONE, KV_TIME_NONE);
-    attrs.is_enabled = 0;
-    cr_assert_eq(kv_rules_check(&attrs, ALL, KV_OP_VERIFY, NOW, &err), KV_E_STATE);
+    struct kv_live live = live_of(0x7f, KV_TIME_NONE, KV_TIME_NONE);
+    live.attrs.is_enabled = 0;
+    cr_assert_eq(kv_rules_check(&live, ALL, KV_OP_VERIFY, NOW, &err), KV_E_STATE);
     cr_assert_str_eq(err.id, "key.disabled");
-    cr_assert_eq(kv_rules_check_tls(&attrs, ALL, NOW, NULL), KV_E_STATE);
-    cr_assert_eq(kv_rules_ops_now(&attrs, ALL, NOW), 0);
+    cr_assert_eq(kv_rules_check_tls(&live, ALL, NOW, NULL), KV_E_STATE);
+    cr_assert_eq(kv_rules_ops_now(&live.attrs, ALL, NOW), 0);
 }
 
 Test(rules, both_the_key_and_the_grant_must_have_the_operation)
 {
     struct kv_err err = KV_ERR_INIT;
-    const struct kv_key_attrs attrs = attrs_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE);
-    cr_assert_eq(kv_rules_check(&attrs, KV_OP_SIGN, KV_OP_SIGN, NOW, NULL), 0);
-    cr_assert_eq(kv_rules_check(&attrs, KV_OP_VERIFY, KV_OP_SIGN, NOW, &err),
+    const struct kv_live live = live_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE);
+    cr_assert_eq(kv_rules_check(&live, KV_OP_SIGN, KV_OP_SIGN, NOW, NULL), 0);
+    cr_assert_eq(kv_rules_check(&live, KV_OP_VERIFY, KV_OP_SIGN, NOW, &err),
                  KV_E_DENIED);
     cr_assert_str_eq(err.id, "grant.denied");
     err = KV_ERR_INIT;
-    cr_assert_eq(kv_rules_check(&attrs, ALL, KV_OP_DERIVE, NOW, &err), KV_E_DENIED);
+    cr_assert_eq(kv_rules_check(&live, ALL, KV_OP_DERIVE, NOW, &err), KV_E_DENIED);
     cr_assert_str_eq(err.id, "key.op-not-permitted");
-    cr_assert_eq(kv_rules_check(&attrs, 0, KV_OP_SIGN, NOW, NULL), KV_E_DENIED);
+    cr_assert_eq(kv_rules_check(&live, 0, KV_OP_SIGN, NOW, NULL), KV_E_DENIED);
 }
 
 Test(rules, tls_unpadding_needs_a_key_that_decrypts_and_a_right)
 {
-    const struct kv_key_attrs sign = attrs_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE);
-    const struct kv_key_attrs wrap = attrs_of(KV_OP_UNWRAP, KV_TIME_NONE, KV_TIME_NONE);
+    const struct kv_live sign = live_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE);
+    const struct kv_live wrap = live_of(KV_OP_UNWRAP, KV_TIME_NONE, KV_TIME_NONE);
     cr_assert_eq(kv_rules_check_tls(&sign, ALL, NOW, NULL), KV_E_DENIED);
     cr_assert_eq(kv_rules_check_tls(&wrap, KV_OP_TLS_UNPAD, NOW, NULL), 0);
     cr_assert_eq(kv_rules_check_tls(&wrap, KV_OP_UNWRAP, NOW, NULL), 0);
@@ -81,7 +82,7 @@ Test(rules, tls_unpadding_needs_a_key_that_decrypts_and_a_right)
 Test(rules, update_never_makes_a_key_exportable_or_a_ca)
 {
     struct kv_err err = KV_ERR_INIT;
-    struct kv_key_attrs plain = attrs_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE);
+    struct kv_key_attrs plain = live_of(KV_OP_SIGN, KV_TIME_NONE, KV_TIME_NONE).attrs;
     struct kv_key_attrs open_one = plain;
     open_one.is_exportable = 1;
     cr_assert_eq(kv_rules_update(&plain, &open_one, &err), KV_E_DENIED);
@@ -92,4 +93,39 @@ Test(rules, update_never_makes_a_key_exportable_or_a_ca)
     ca.ops |= KV_OP_CA_SIGN;
     cr_assert_eq(kv_rules_update(&plain, &ca, NULL), KV_E_DENIED);
     cr_assert_eq(kv_rules_update(&ca, &plain, NULL), KV_E_DENIED);
+}
+
+static struct kv_err refusal(const struct kv_live *live, uint32_t granted, uint32_t op)
+{
+    struct kv_err err = KV_ERR_INIT;
+    cr_assert_neq(kv_rules_check(live, granted, op, 1795507200, &err), 0);
+    return err;
+}
+
+Test(rules, a_refusal_names_the_key_or_its_certificate_and_what_is_wrong)
+{
+    struct kv_live live = live_of(KV_OP_SIGN | KV_OP_VERIFY, KV_TIME_NONE, 1795507200);
+    cr_expect_str_eq(refusal(&live, ALL, KV_OP_SIGN).message,
+                     "key web expired on 2026-11-24 08:00:00 UTC");
+    cr_expect_str_eq(refusal(&live, ALL, KV_OP_DECRYPT | KV_OP_UNWRAP).message,
+                     "the operations of key web (sign, verify) do not include decrypt "
+                     "or unwrapKey");
+    cr_expect_str_eq(refusal(&live, KV_OP_VERIFY, KV_OP_SIGN).message,
+                     "the caller's roles for key web do not allow sign");
+    live.attrs.is_managed = 1;
+    const struct kv_err expired = refusal(&live, ALL, KV_OP_SIGN);
+    cr_expect_str_eq(expired.message,
+                     "certificate web expired on 2026-11-24 08:00:00 UTC");
+    cr_expect_str_eq(expired.hint,
+                     "make a new version, keyvault cert create web, and load it");
+    live.attrs.nbf_s = 1795507201;
+    cr_expect_str_eq(refusal(&live, ALL, KV_OP_SIGN).message,
+                     "certificate web is not valid before 2026-11-24 08:00:01 UTC");
+    live.attrs.is_enabled = 0;
+    cr_expect_str_eq(refusal(&live, ALL, KV_OP_SIGN).message,
+                     "certificate web is disabled");
+    live.attrs.is_enabled = 1;
+    live.attrs.ops = 0;
+    cr_expect_str_eq(refusal(&live, ALL, KV_OP_DERIVE).message,
+                     "the operations of key web (none) do not include deriveBits");
 }

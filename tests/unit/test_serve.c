@@ -271,3 +271,38 @@ Test(serve, equal_questions_are_known_as_such, .init = setup, .fini = teardown)
     other.role_verb = KV_ROLE_CERT;
     cr_assert_not(kv_ask_equal(&ask, &other));
 }
+
+static void put_refusal(void)
+{
+    struct kv_err refusal = KV_ERR_INIT;
+    kv_buf_reset(&answer);
+    (void)kv_err_set(&refusal, KV_E_DENIED, "grant.denied", "games may not use web");
+    kv_err_hint(&refusal, "grant it");
+    kv_msg_error_put(&answer, &refusal);
+}
+
+Test(serve, a_right_that_was_taken_away_is_told_from_one_that_never_was, .init = setup,
+     .fini = teardown)
+{
+    put_sign();
+    cr_assert_eq(serve(KV_VERB_SIGN), KV_SERVE_ASK);
+    put_refusal();
+    cr_assert_eq(take_answer(KV_VERB_SIGN, KV_E_DENIED), KV_E_DENIED);
+    cr_expect_str_eq(err.id, "grant.denied");
+    put_granted();
+    cr_assert_eq(take_answer(KV_VERB_SIGN, 0), KV_SERVE_AGAIN);
+    put_refusal();
+    cr_assert_eq(take_answer(KV_VERB_SIGN, KV_E_DENIED), KV_E_DENIED);
+    cr_expect_str_eq(err.id, "grant.revoked");
+    cr_expect_str_eq(err.message, "games may not use web any more");
+    cr_expect_str_eq(err.hint, "grant it");
+    put_uri("keyvault:///keys/web/01010101010101010101010101010101", 0);
+    cr_assert_eq(serve(KV_VERB_OPEN), KV_SERVE_ASK);
+    cr_assert_eq(take_answer(KV_VERB_OPEN, KV_E_DENIED), KV_E_DENIED);
+    cr_expect_str_eq(err.id, "grant.revoked");
+    self.peer.uid++;
+    put_sign();
+    cr_assert_eq(serve(KV_VERB_SIGN), KV_SERVE_ASK);
+    cr_assert_eq(take_answer(KV_VERB_SIGN, KV_E_DENIED), KV_E_DENIED);
+    cr_expect_str_eq(err.id, "grant.denied", "another user never had it");
+}
