@@ -66,7 +66,7 @@ static void read_scope(const char *scope, struct scope_object *out)
     }
 }
 
-static bool may(const struct kv_call *call, const char *scope, uint32_t action)
+static bool may(const struct kv_call *call, const char *scope, kv_actions action)
 {
     struct scope_object parsed;
     size_t n = 0;
@@ -103,7 +103,7 @@ static int read_assignment(struct kv_call *call, struct kv_assignment *out,
     const char *principal = NULL;
     const char *role = NULL;
     const char *scope = "";
-    uint32_t actions = 0;
+    kv_actions actions = 0;
     int rc = 0;
     KV_TRY(kv_json_string(call->body, "principal", KV_REQUIRED, &principal, err));
     KV_TRY(kv_json_string(call->body, "role", KV_REQUIRED, &role, err));

@@ -365,7 +365,7 @@ static int check_access(struct kv_call *call, struct kv_err *err)
     size_t n = 0;
     const struct kv_assignment *assignments =
         kv_assignments_all(service->assignments, &n);
-    uint32_t allowed = kv_access_allowed(&call->principal, &object, assignments, n);
+    kv_actions allowed = kv_access_allowed(&call->principal, &object, assignments, n);
     if ((call->route->action & ~allowed) == 0)
         return 0;
     kv_err_set(err, KV_E_DENIED, "api.forbidden",

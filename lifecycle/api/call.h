@@ -37,7 +37,7 @@ struct kv_route {
     const char *method;
     const char *path;      /* "/keys/{name}/{version}/sign"; {version} may be empty */
     const char *operation; /* name in the contract: "sign" */
-    uint32_t action;       /* enum kv_action needed */
+    kv_actions action;     /* needed */
     bool has_body;         /* a JSON object is required */
     void (*run)(struct kv_call *call);
 };

@@ -100,9 +100,9 @@ static void versions(struct kv_call *call)
 const struct kv_route kv_routes_keys[] = {
     {"POST", "/keys/{name}/create", "create", KV_ACT_KEY_CREATE, true, kv_keys_create},
     {"PUT", "/keys/{name}", "import", KV_ACT_KEY_IMPORT, true, kv_keys_import},
-    {"GET", "/keys", "list", KV_ACT_KEY_READ, false, list},
-    {"GET", "/keys/{name}/versions", "versions", KV_ACT_KEY_READ, false, versions},
-    {"GET", "/keys/{name}/{version}", "get", KV_ACT_KEY_READ, false, get},
+    {"GET", "/keys", "list", KV_ACT_KEY_LIST, false, list},
+    {"GET", "/keys/{name}/versions", "versions", KV_ACT_KEY_LIST, false, versions},
+    {"GET", "/keys/{name}/{version}", "get", KV_ACT_KEY_GET, false, get},
     {"POST", "/keys/{name}/{version}/sign", "sign", KV_ACT_KEY_SIGN, true,
      kv_keys_sign},
     {"POST", "/keys/{name}/{version}/verify", "verify", KV_ACT_KEY_VERIFY, true,

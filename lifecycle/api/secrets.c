@@ -212,8 +212,8 @@ static void versions(struct kv_call *call)
 
 const struct kv_route kv_routes_secrets[] = {
     {"PUT", "/secrets/{name}", "setSecret", KV_ACT_SECRET_SET, true, set},
-    {"GET", "/secrets", "list", KV_ACT_SECRET_READ_META, false, list},
-    {"GET", "/secrets/{name}/versions", "versions", KV_ACT_SECRET_READ_META, false,
+    {"GET", "/secrets", "list", KV_ACT_SECRET_LIST, false, list},
+    {"GET", "/secrets/{name}/versions", "versions", KV_ACT_SECRET_LIST, false,
      versions},
     {"GET", "/secrets/{name}/{version}", "getSecret", KV_ACT_SECRET_GET, false, get},
     {NULL, NULL, NULL, 0, false, NULL},

@@ -18,44 +18,53 @@
      KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP | KV_ACT_KEY_DERIVE)
 #define KEY_ALL                                                                        \
     (KV_ACT_KEY_READ | KV_ACT_KEY_CREATE | KV_ACT_KEY_IMPORT | KV_ACT_KEY_UPDATE |     \
-     KV_ACT_KEY_DELETE | KEY_USE | KV_ACT_KEY_TLS_UNPAD)
+     KV_ACT_KEY_DELETE | KV_ACT_KEY_RECOVER | KV_ACT_KEY_PURGE | KV_ACT_KEY_BACKUP |   \
+     KV_ACT_KEY_RESTORE | KV_ACT_KEY_ROTATE | KV_ACT_KEY_RELEASE |                     \
+     KV_ACT_KEY_POLICY_GET | KV_ACT_KEY_POLICY_SET | KEY_USE | KV_ACT_KEY_TLS_UNPAD)
 #define SECRET_ALL                                                                     \
-    (KV_ACT_SECRET_READ_META | KV_ACT_SECRET_GET | KV_ACT_SECRET_SET |                 \
-     KV_ACT_SECRET_DELETE)
+    (KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET | KV_ACT_SECRET_SET |                      \
+     KV_ACT_SECRET_UPDATE | KV_ACT_SECRET_DELETE | KV_ACT_SECRET_RECOVER |             \
+     KV_ACT_SECRET_PURGE | KV_ACT_SECRET_BACKUP | KV_ACT_SECRET_RESTORE)
+#define CERT_ISSUERS                                                                   \
+    (KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST | KV_ACT_CERT_ISSUERS_SET |    \
+     KV_ACT_CERT_ISSUERS_DELETE)
 #define CERT_ALL                                                                       \
     (KV_ACT_CERT_READ | KV_ACT_CERT_CREATE | KV_ACT_CERT_IMPORT | KV_ACT_CERT_UPDATE | \
-     KV_ACT_CERT_DELETE)
+     KV_ACT_CERT_DELETE | KV_ACT_CERT_RECOVER | KV_ACT_CERT_PURGE |                    \
+     KV_ACT_CERT_BACKUP | KV_ACT_CERT_RESTORE | KV_ACT_CERT_CONTACTS | CERT_ISSUERS)
+/* No values: metadata of everything. */
+#define READER                                                                         \
+    (KV_ACT_KEY_READ | KV_ACT_KEY_POLICY_GET | KV_ACT_SECRET_LIST | KV_ACT_CERT_READ | \
+     KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST)
 
 static const struct role {
     const char *name;  /* short form, the one that is stored */
     const char *azure; /* built-in role of the same meaning */
-    uint32_t actions;
+    kv_actions actions;
 } roles[] = {
     {"administrator", "Key Vault Administrator",
      KEY_ALL | SECRET_ALL | CERT_ALL | KV_ACT_ACCESS_READ | KV_ACT_ACCESS_WRITE},
     {"certificates-officer", "Key Vault Certificates Officer",
-     CERT_ALL | KV_ACT_KEY_READ | KV_ACT_SECRET_READ_META},
+     CERT_ALL | KV_ACT_KEY_READ | KV_ACT_SECRET_LIST},
     {"certificate-user", "Key Vault Certificate User",
-     KV_ACT_CERT_READ | KV_ACT_KEY_READ | KV_ACT_SECRET_READ_META | KV_ACT_SECRET_GET},
+     KV_ACT_CERT_READ | KV_ACT_KEY_READ | KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET},
     {"crypto-officer", "Key Vault Crypto Officer", KEY_ALL},
     {"crypto-user", "Key Vault Crypto User",
-     KV_ACT_KEY_READ | KV_ACT_KEY_UPDATE | KEY_USE},
+     KV_ACT_KEY_READ | KV_ACT_KEY_UPDATE | KV_ACT_KEY_BACKUP | KEY_USE},
     {"crypto-service-encryption-user", "Key Vault Crypto Service Encryption User",
      KV_ACT_KEY_READ | KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP},
-    /* Key release is its only action, and none of ours yet. */
-    {"crypto-service-release-user", "Key Vault Crypto Service Release User", 0},
+    {"crypto-service-release-user", "Key Vault Crypto Service Release User",
+     KV_ACT_KEY_RELEASE},
     {"secrets-officer", "Key Vault Secrets Officer", SECRET_ALL},
-    {"secrets-user", "Key Vault Secrets User",
-     KV_ACT_SECRET_READ_META | KV_ACT_SECRET_GET},
-    {"reader", "Key Vault Reader",
-     KV_ACT_KEY_READ | KV_ACT_SECRET_READ_META | KV_ACT_CERT_READ},
+    {"secrets-user", "Key Vault Secrets User", KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET},
+    {"reader", "Key Vault Reader", READER},
     /* What a TLS server needs: public parts, signing, RSA key exchange. */
     {"tls-server", "Key Vault TLS Server",
      KV_ACT_KEY_READ | KV_ACT_CERT_READ | KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD},
 };
 #define N_ROLES (sizeof(roles) / sizeof(roles[0]))
 
-const char *kv_role_find(const char *name, uint32_t *actions)
+const char *kv_role_find(const char *name, kv_actions *actions)
 {
     for (size_t i = 0; i < N_ROLES; i++) {
         if (kv_str_equal_nocase(name, roles[i].name) ||
@@ -108,16 +117,16 @@ static bool holds(const char *scope, const struct kv_access_object *object)
     return has_part(rest, object->name, &rest) && *rest == '\0';
 }
 
-uint32_t kv_access_allowed(const struct kv_principal *principal,
-                           const struct kv_access_object *object,
-                           const struct kv_assignment *assignments,
-                           size_t n_assignments)
+kv_actions kv_access_allowed(const struct kv_principal *principal,
+                             const struct kv_access_object *object,
+                             const struct kv_assignment *assignments,
+                             size_t n_assignments)
 {
     if (principal->kind == KV_PRINCIPAL_ADMIN)
         return roles[0].actions;
-    uint32_t allowed = 0;
+    kv_actions allowed = 0;
     for (size_t i = 0; i < n_assignments; i++) {
-        uint32_t actions = 0;
+        kv_actions actions = 0;
         if (is_principal(principal, assignments[i].principal) &&
             holds(assignments[i].scope, object) &&
             kv_role_find(assignments[i].role, &actions) != NULL)
@@ -137,13 +146,13 @@ static bool reaches(const char *scope, const struct kv_access_object *collection
 }
 
 bool kv_access_touches(const struct kv_principal *principal,
-                       const struct kv_access_object *collection, uint32_t actions,
+                       const struct kv_access_object *collection, kv_actions actions,
                        const struct kv_assignment *assignments, size_t n_assignments)
 {
     if (principal->kind == KV_PRINCIPAL_ADMIN)
         return true;
     for (size_t i = 0; i < n_assignments; i++) {
-        uint32_t given = 0;
+        kv_actions given = 0;
         if (is_principal(principal, assignments[i].principal) &&
             reaches(assignments[i].scope, collection) &&
             kv_role_find(assignments[i].role, &given) != NULL && (given & actions) != 0)

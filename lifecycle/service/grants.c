@@ -69,8 +69,8 @@ static void answer_payload(struct question *question, struct kv_buf *payload)
     kv_buf_free(payload);
 }
 
-static uint32_t actions_on(const struct question *question, const char *collection,
-                           const char *name)
+static kv_actions actions_on(const struct question *question, const char *collection,
+                             const char *name)
 {
     struct kv_service *service = question->task.service;
     struct kv_access_object object = {
@@ -80,10 +80,10 @@ static uint32_t actions_on(const struct question *question, const char *collecti
     return kv_access_allowed(&question->principal, &object, all, n);
 }
 
-static uint32_t ops_of_actions(uint32_t actions)
+static uint32_t ops_of_actions(kv_actions actions)
 {
     static const struct {
-        uint32_t action;
+        kv_actions action;
         uint32_t op;
     } pairs[] = {
         {KV_ACT_KEY_SIGN, KV_OP_SIGN},       {KV_ACT_KEY_VERIFY, KV_OP_VERIFY},
@@ -109,7 +109,7 @@ static bool may_see_all(const struct question *question)
 /* Decide on a key by name; false: denied and answered. */
 static bool decide(struct question *question, const char *name)
 {
-    uint32_t actions = actions_on(question, "keys", name);
+    kv_actions actions = actions_on(question, "keys", name);
     uint32_t wanted = question->grant.ops;
     bool may_read = may_see_all(question) || (actions & KV_ACT_KEY_READ) != 0;
     question->ops = question->task.service->is_dev ? USE_OPS : ops_of_actions(actions);
@@ -344,8 +344,8 @@ static void describe(const struct kv_object *object, char *out, size_t out_size)
 static bool may_list(const struct question *question, const char *name)
 {
     bool is_keys = question->list.collection != KV_URI_CERTIFICATES;
-    uint32_t actions = actions_on(question, is_keys ? "keys" : "certificates", name);
-    uint32_t needed = is_keys ? KV_ACT_KEY_READ : KV_ACT_CERT_READ;
+    kv_actions actions = actions_on(question, is_keys ? "keys" : "certificates", name);
+    kv_actions needed = is_keys ? KV_ACT_KEY_READ : KV_ACT_CERT_READ;
     return may_see_all(question) || (actions & needed) != 0;
 }
 

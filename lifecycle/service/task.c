@@ -261,7 +261,7 @@ static void on_rows(void *arg, int rc, const struct kv_row *rows, size_t n_rows,
     kv_task_op_fail(task, rc, err);
 }
 
-enum read_how { READ_ROW, READ_CURRENT };
+enum read_how { READ_ROW, READ_LIVE };
 
 static void start_read(struct kv_task *task, const struct kv_row_key *key,
                        enum read_how how, bool may_be_absent, kv_task_fn next)
@@ -270,10 +270,10 @@ static void start_read(struct kv_task *task, const struct kv_row_key *key,
     int rc = begin(task, next);
     if (rc == 0) {
         task->op->key = *key;
-        task->op->has_version = how == READ_ROW;
+        task->op->has_version = how == READ_ROW || !kv_id_is_zero(key->version);
         task->op->may_be_absent = may_be_absent;
-        rc = how == READ_CURRENT ? store->ops->get_current(store, key, on_rows, task)
-                                 : store->ops->get(store, key, on_rows, task);
+        rc = how == READ_LIVE ? store->ops->get_live(store, key, on_rows, task)
+                              : store->ops->get(store, key, on_rows, task);
     }
     if (rc != 0)
         kv_task_op_fail(task, rc, NULL);
@@ -297,8 +297,8 @@ static bool make_key(struct kv_task *task, uint8_t kind, const char *name,
 static void read_object(struct kv_task *task, const struct kv_row_key *key,
                         bool may_be_absent, kv_task_fn next)
 {
-    bool is_current = kv_kind_has_versions(key->kind) && kv_id_is_zero(key->version);
-    start_read(task, key, is_current ? READ_CURRENT : READ_ROW, may_be_absent, next);
+    bool is_versioned = kv_kind_has_versions(key->kind);
+    start_read(task, key, is_versioned ? READ_LIVE : READ_ROW, may_be_absent, next);
 }
 
 void kv_task_load(struct kv_task *task, uint8_t kind, const char *name,

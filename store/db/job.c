@@ -70,6 +70,7 @@ static bool query_is_good(const struct kv_list_query *query)
     switch (query->what) {
     case KV_LIST_CURRENT:
     case KV_LIST_ROWS:
+    case KV_LIST_DELETED:
         return kind_is_known(query->kind) && name_is_good(query->after_name, true);
     case KV_LIST_VERSIONS:
         return kv_kind_has_versions(query->kind) && name_is_good(query->name, false);
@@ -90,6 +91,8 @@ static bool mutation_is_good(const struct kv_mutation *mutation)
     switch (mutation->kind) {
     case KV_MUTATION_DELETE:
         return mutation->expect > 0;
+    case KV_MUTATION_PURGE:
+        return mutation->expect > 0 && kv_id_is_zero(row->key.version);
     case KV_MUTATION_PUT:
         return row->row_version == mutation->expect + 1 &&
                row->sealed_len <= KV_STORE_SEALED_MAX &&
@@ -152,10 +155,10 @@ int kv_base_get(struct kv_store *store, const struct kv_row_key *key,
     return start_get(store, key, KV_JOB_GET, cb, arg);
 }
 
-int kv_base_get_current(struct kv_store *store, const struct kv_row_key *key,
-                        kv_store_rows_cb cb, void *arg)
+int kv_base_get_live(struct kv_store *store, const struct kv_row_key *key,
+                     kv_store_rows_cb cb, void *arg)
 {
-    return start_get(store, key, KV_JOB_GET_CURRENT, cb, arg);
+    return start_get(store, key, KV_JOB_GET_LIVE, cb, arg);
 }
 
 int kv_base_list(struct kv_store *store, const struct kv_list_query *query,
@@ -185,7 +188,7 @@ static int change_copy(struct kv_job_change *change, const struct kv_mutation *m
     change->row.sealed = NULL;
     memcpy(change->folded, mutation->row.key.name, sizeof(change->folded));
     kv_str_fold(change->folded);
-    if (mutation->kind == KV_MUTATION_DELETE || mutation->row.sealed_len == 0) {
+    if (mutation->kind != KV_MUTATION_PUT || mutation->row.sealed_len == 0) {
         change->row.sealed_len = 0;
         return 0;
     }
@@ -356,7 +359,7 @@ void kv_job_finish(struct kv_store_base *base, struct kv_job *job)
     const struct kv_row *rows = job->rows != NULL ? job->rows : &no_row;
     switch (job->kind) {
     case KV_JOB_GET:
-    case KV_JOB_GET_CURRENT:
+    case KV_JOB_GET_LIVE:
     case KV_JOB_LIST:
         if (job->rc != 0)
             job->cb.rows(job->arg, job->rc, NULL, 0, false, &job->err);

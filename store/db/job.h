@@ -14,7 +14,7 @@
 
 enum kv_job_kind {
     KV_JOB_GET,
-    KV_JOB_GET_CURRENT,
+    KV_JOB_GET_LIVE,
     KV_JOB_LIST,
     KV_JOB_APPLY,
     KV_JOB_OP_STATUS,
@@ -25,6 +25,7 @@ enum kv_job_kind {
 /* One mutation of a batch; `row.sealed` is the job's own copy. */
 struct kv_job_change {
     enum kv_mutation_kind kind;
+    uint64_t n_purged; /* rows that a PURGE has removed */
     uint64_t expect;
     char folded[KV_NAME_MAX + 1];
     struct kv_row row;
@@ -74,8 +75,8 @@ struct kv_store_base {
 
 int kv_base_get(struct kv_store *store, const struct kv_row_key *key,
                 kv_store_rows_cb cb, void *arg);
-int kv_base_get_current(struct kv_store *store, const struct kv_row_key *key,
-                        kv_store_rows_cb cb, void *arg);
+int kv_base_get_live(struct kv_store *store, const struct kv_row_key *key,
+                     kv_store_rows_cb cb, void *arg);
 int kv_base_list(struct kv_store *store, const struct kv_list_query *query,
                  kv_store_rows_cb cb, void *arg);
 int kv_base_apply(struct kv_store *store, const uint8_t op_id[KV_ID_LEN],

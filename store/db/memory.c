@@ -1,10 +1,7 @@
 /*
- * The store in memory: one sorted array of rows, jobs run in order from an idle
- * handle. It is written for obviousness, because tests compare SQLite against it.
- *
- * Rows are sorted by vault, kind, folded name and version, so the head (version
- * zero) stands before the versions of its name. A batch is applied change by change
- * with an undo list; a conflict undoes in reverse order.
+ * The store in memory: jobs run in order from an idle handle. It is written for
+ * obviousness, because tests compare SQLite against it. memory_apply.c makes the
+ * changes, this file reads.
  */
 #include "store/db/memory.h"
 
@@ -12,276 +9,7 @@
 #include <string.h>
 
 #include "store/core/clock.h"
-#include "store/db/job.h"
-
-#define OP_KEEP_S 86400
-#define SLOT sizeof(void *) /* one place in an array of entries */
-
-struct entry {
-    char folded[KV_NAME_MAX + 1];
-    uint64_t seq; /* orders versions of one name that were made in the same second */
-    uint64_t id;  /* orders rows that are due at the same time */
-    struct kv_row row;
-};
-
-struct op {
-    uint8_t op_id[KV_ID_LEN];
-    int64_t at_s;
-};
-
-struct memory {
-    struct kv_store_base base;
-    uv_idle_t idle;
-    const struct kv_clock *clock;
-    struct kv_job_queue queue;
-    struct entry **entry;
-    size_t n_entries;
-    size_t cap_entries;
-    struct op *op;
-    size_t n_ops;
-    size_t cap_ops;
-    uint64_t next_id;
-    uint64_t n_commits;
-    uint64_t n_mutations;
-    unsigned fail_in; /* 0 = never */
-    int fail_code;
-    bool fail_takes_effect;
-    kv_store_closed_cb closed_cb;
-    void *closed_arg;
-};
-
-/* What a change replaced: `before` NULL = the row was not there. */
-struct undo {
-    struct entry *before;
-    struct entry *after;
-};
-
-static void entry_free(struct entry *entry)
-{
-    if (entry != NULL)
-        free((void *)entry->row.sealed);
-    free(entry);
-}
-
-static int compare(const struct entry *entry, const struct kv_row_key *key,
-                   const char *folded)
-{
-    int order = memcmp(entry->row.key.vault, key->vault, KV_ID_LEN);
-    if (order == 0)
-        order = (int)entry->row.key.kind - (int)key->kind;
-    if (order == 0)
-        order = strcmp(entry->folded, folded);
-    if (order == 0)
-        order = memcmp(entry->row.key.version, key->version, KV_ID_LEN);
-    return order;
-}
-
-/* Index of the first entry that is not before the key. */
-static size_t lower_bound(const struct memory *memory, const struct kv_row_key *key,
-                          const char *folded)
-{
-    size_t low = 0;
-    size_t high = memory->n_entries;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (compare(memory->entry[mid], key, folded) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-static struct entry *find(const struct memory *memory, const struct kv_row_key *key,
-                          const char *folded)
-{
-    size_t at = lower_bound(memory, key, folded);
-    if (at < memory->n_entries && compare(memory->entry[at], key, folded) == 0)
-        return memory->entry[at];
-    return NULL;
-}
-
-static void remove_entry(struct memory *memory, const struct entry *entry)
-{
-    size_t at = lower_bound(memory, &entry->row.key, entry->folded);
-    KV_ASSERT(at < memory->n_entries && memory->entry[at] == entry);
-    memory->n_entries--;
-    memmove(&memory->entry[at], &memory->entry[at + 1],
-            (memory->n_entries - at) * SLOT);
-}
-
-static int reserve(struct memory *memory, size_t n_more)
-{
-    size_t need = memory->n_entries + n_more;
-    if (need <= memory->cap_entries)
-        return 0;
-    size_t cap = need * 2;
-    struct entry **entry = realloc(memory->entry, cap * SLOT);
-    if (entry == NULL)
-        return KV_E_NOMEM;
-    memory->entry = entry;
-    memory->cap_entries = cap;
-    return 0;
-}
-
-/* Room must have been reserved. */
-static void insert_entry(struct memory *memory, struct entry *entry)
-{
-    size_t at = lower_bound(memory, &entry->row.key, entry->folded);
-    memmove(&memory->entry[at + 1], &memory->entry[at],
-            (memory->n_entries - at) * SLOT);
-    memory->entry[at] = entry;
-    memory->n_entries++;
-}
-
-static bool is_same_name(const struct entry *entry, const uint8_t vault[KV_ID_LEN],
-                         uint8_t kind, const char *folded)
-{
-    return memcmp(entry->row.key.vault, vault, KV_ID_LEN) == 0 &&
-           entry->row.key.kind == kind && strcmp(entry->folded, folded) == 0;
-}
-
-/* Give a new entry its place among its siblings: spelling and sequence. */
-static void settle(struct memory *memory, struct entry *fresh)
-{
-    struct kv_row_key head = fresh->row.key;
-    memset(head.version, 0, KV_ID_LEN);
-    bool is_version = !kv_id_is_zero(fresh->row.key.version);
-    fresh->id = ++memory->next_id;
-    fresh->seq = is_version ? 1 : 0;
-    for (size_t i = lower_bound(memory, &head, fresh->folded); i < memory->n_entries;
-         i++) {
-        const struct entry *other = memory->entry[i];
-        if (!is_same_name(other, head.vault, head.kind, fresh->folded))
-            break;
-        memcpy(fresh->row.key.name, other->row.key.name, KV_NAME_MAX + 1);
-        if (is_version && other->seq >= fresh->seq &&
-            other->row.created_s == fresh->row.created_s)
-            fresh->seq = other->seq + 1;
-    }
-}
-
-static struct entry *entry_new(const struct kv_job_change *change)
-{
-    struct entry *entry = calloc(1, sizeof(*entry));
-    if (entry == NULL)
-        return NULL;
-    memcpy(entry->folded, change->folded, sizeof(entry->folded));
-    entry->row = change->row;
-    entry->row.sealed = NULL;
-    if (change->row.sealed_len > 0) {
-        uint8_t *sealed = malloc(change->row.sealed_len);
-        if (sealed == NULL) {
-            free(entry);
-            return NULL;
-        }
-        memcpy(sealed, change->row.sealed, change->row.sealed_len);
-        entry->row.sealed = sealed;
-    }
-    return entry;
-}
-
-static int change_apply(struct memory *memory, struct kv_job *job, size_t index,
-                        struct undo *undo)
-{
-    const struct kv_job_change *change = &job->changes[index];
-    struct entry *before = find(memory, &change->row.key, change->folded);
-    uint64_t there = before != NULL ? before->row.row_version : 0;
-    if (there != change->expect)
-        return kv_job_conflict(job, index);
-    struct entry *after = NULL;
-    if (change->kind == KV_MUTATION_PUT) {
-        after = entry_new(change);
-        if (after == NULL)
-            return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
-                              "no memory for a row");
-    }
-    if (after != NULL && before != NULL) {
-        memcpy(after->row.key.name, before->row.key.name, KV_NAME_MAX + 1);
-        after->seq = before->seq;
-        after->id = before->id;
-    } else if (after != NULL) {
-        settle(memory, after);
-    }
-    if (before != NULL)
-        remove_entry(memory, before);
-    if (after != NULL)
-        insert_entry(memory, after);
-    *undo = (struct undo){.before = before, .after = after};
-    return 0;
-}
-
-static void change_undo(struct memory *memory, const struct undo *undo)
-{
-    if (undo->after != NULL) {
-        remove_entry(memory, undo->after);
-        entry_free(undo->after);
-    }
-    if (undo->before != NULL)
-        insert_entry(memory, undo->before);
-}
-
-static bool op_is_known(const struct memory *memory, const uint8_t op_id[KV_ID_LEN])
-{
-    int64_t oldest_s = kv_now_s(memory->clock) - OP_KEEP_S;
-    for (size_t i = 0; i < memory->n_ops; i++) {
-        if (memory->op[i].at_s >= oldest_s &&
-            memcmp(memory->op[i].op_id, op_id, KV_ID_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Make room for one more operation, forgetting the old ones first. */
-static int op_reserve(struct memory *memory)
-{
-    if (memory->n_ops < memory->cap_ops)
-        return 0;
-    int64_t oldest_s = kv_now_s(memory->clock) - OP_KEEP_S;
-    size_t n = 0;
-    for (size_t i = 0; i < memory->n_ops; i++) {
-        if (memory->op[i].at_s >= oldest_s)
-            memory->op[n++] = memory->op[i];
-    }
-    memory->n_ops = n;
-    size_t cap = (n + 8) * 2;
-    struct op *op = realloc(memory->op, cap * sizeof(*op));
-    if (op == NULL)
-        return KV_E_NOMEM;
-    memory->op = op;
-    memory->cap_ops = cap;
-    return 0;
-}
-
-static int batch_apply(struct memory *memory, struct kv_job *job)
-{
-    struct undo undo[KV_STORE_BATCH_MAX] = {{NULL, NULL}};
-    size_t n_done = 0;
-    int rc = 0;
-    if (op_is_known(memory, job->op_id))
-        return 0;
-    if (op_reserve(memory) != 0 || reserve(memory, job->n_changes) != 0)
-        return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
-                          "no memory for %zu rows", job->n_changes);
-    while (rc == 0 && n_done < job->n_changes) {
-        rc = change_apply(memory, job, n_done, &undo[n_done]);
-        if (rc == 0)
-            n_done++;
-    }
-    if (rc != 0) {
-        while (n_done > 0)
-            change_undo(memory, &undo[--n_done]);
-        return rc;
-    }
-    for (size_t i = 0; i < n_done; i++)
-        entry_free(undo[i].before);
-    struct op *op = &memory->op[memory->n_ops++];
-    memcpy(op->op_id, job->op_id, KV_ID_LEN);
-    op->at_s = kv_now_s(memory->clock);
-    memory->n_commits++;
-    memory->n_mutations += n_done;
-    return 0;
-}
+#include "store/db/memory_rows.h"
 
 static int run_apply(struct memory *memory, struct kv_job *job)
 {
@@ -289,8 +17,8 @@ static int run_apply(struct memory *memory, struct kv_job *job)
     if (memory->fail_in > 0)
         memory->fail_in--;
     if (!must_fail)
-        return batch_apply(memory, job);
-    int rc = memory->fail_takes_effect ? batch_apply(memory, job) : 0;
+        return kv_memory_batch_apply(memory, job);
+    int rc = memory->fail_takes_effect ? kv_memory_batch_apply(memory, job) : 0;
     if (rc != 0)
         return rc;
     return kv_err_set(&job->err, memory->fail_code, "store.injected",
@@ -305,17 +33,34 @@ static struct entry *current_of(const struct memory *memory, const struct entry 
         return NULL;
     struct kv_row_key key = head->row.key;
     memcpy(key.version, head->row.current, KV_ID_LEN);
-    return find(memory, &key, head->folded);
+    return kv_memory_find(memory, &key, head->folded);
+}
+
+/* The head of a name, or NULL when there is none or it is deleted. */
+static struct entry *live_head(const struct memory *memory,
+                               const struct kv_row_key *key, const char *folded)
+{
+    struct kv_row_key head = *key;
+    memset(head.version, 0, KV_ID_LEN);
+    struct entry *entry = kv_memory_find(memory, &head, folded);
+    bool is_live = entry != NULL && (entry->row.flags & KV_ROW_DELETED) == 0;
+    return is_live ? entry : NULL;
+}
+
+static const struct entry *find_live(const struct memory *memory,
+                                     const struct kv_row_key *key)
+{
+    const struct entry *head = live_head(memory, key, key->name);
+    if (head == NULL || kv_id_is_zero(key->version))
+        return head == NULL ? NULL : current_of(memory, head);
+    return kv_memory_find(memory, key, key->name);
 }
 
 static int run_get(const struct memory *memory, struct kv_job *job)
 {
-    struct kv_row_key key = job->key;
-    if (job->kind == KV_JOB_GET_CURRENT)
-        memset(key.version, 0, KV_ID_LEN);
-    const struct entry *entry = find(memory, &key, key.name);
-    if (job->kind == KV_JOB_GET_CURRENT && entry != NULL)
-        entry = (entry->row.flags & KV_ROW_DELETED) ? NULL : current_of(memory, entry);
+    const struct entry *entry = job->kind == KV_JOB_GET_LIVE
+                                    ? find_live(memory, &job->key)
+                                    : kv_memory_find(memory, &job->key, job->key.name);
     if (entry == NULL)
         return kv_job_not_found(job);
     return kv_job_add_row(job, &entry->row);
@@ -326,7 +71,7 @@ static int list_heads(const struct memory *memory, struct kv_job *job)
     const struct kv_list_query *query = &job->query;
     struct kv_row_key from = {.kind = query->kind};
     memcpy(from.vault, query->vault, KV_ID_LEN);
-    size_t i = lower_bound(memory, &from, query->after_name);
+    size_t i = kv_memory_lower_bound(memory, &from, query->after_name);
     for (; i < memory->n_entries && job->n_rows <= query->limit; i++) {
         const struct entry *entry = memory->entry[i];
         if (memcmp(entry->row.key.vault, query->vault, KV_ID_LEN) != 0 ||
@@ -334,9 +79,11 @@ static int list_heads(const struct memory *memory, struct kv_job *job)
             break;
         if (entry->seq != 0 || strcmp(entry->folded, query->after_name) == 0)
             continue;
+        bool is_deleted = (entry->row.flags & KV_ROW_DELETED) != 0;
+        if (query->what != KV_LIST_ROWS &&
+            is_deleted != (query->what == KV_LIST_DELETED))
+            continue;
         if (query->what == KV_LIST_CURRENT) {
-            if (entry->row.flags & KV_ROW_DELETED)
-                continue;
             const struct entry *current = current_of(memory, entry);
             entry = current != NULL ? current : entry;
         }
@@ -381,16 +128,20 @@ static int (*order_of(enum kv_list_what what))(const void *, const void *)
     return what == KV_LIST_VERSION_ID ? by_id : by_creation;
 }
 
-static bool is_wanted(const struct entry *entry, const struct kv_list_query *query)
+static bool is_wanted(const struct memory *memory, const struct entry *entry,
+                      const struct kv_list_query *query)
 {
     if (query->what == KV_LIST_DUE)
         return entry->row.next_at_s != KV_TIME_NONE &&
                entry->row.next_at_s <= query->due_s;
-    if (query->what == KV_LIST_VERSION_ID)
-        return entry->seq != 0 && entry->row.key.kind == query->kind &&
-               memcmp(entry->row.key.version, query->after_version, KV_ID_LEN) == 0;
-    return entry->seq != 0 &&
-           is_same_name(entry, query->vault, query->kind, query->name);
+    if (entry->seq == 0)
+        return false;
+    bool is_asked =
+        query->what == KV_LIST_VERSION_ID
+            ? entry->row.key.kind == query->kind &&
+                  memcmp(entry->row.key.version, query->after_version, KV_ID_LEN) == 0
+            : kv_memory_is_same_name(entry, query->vault, query->kind, query->name);
+    return is_asked && live_head(memory, &entry->row.key, entry->folded) != NULL;
 }
 
 /* Where the page starts: behind the version that the last one ended with. */
@@ -421,7 +172,7 @@ static int list_sorted(const struct memory *memory, struct kv_job *job)
     size_t n = 0;
     size_t start = 0;
     for (size_t i = 0; i < memory->n_entries; i++) {
-        if (is_wanted(memory->entry[i], query))
+        if (is_wanted(memory, memory->entry[i], query))
             found[n++] = memory->entry[i];
     }
     qsort(found, n, SLOT, order_of(query->what));
@@ -434,7 +185,8 @@ static int list_sorted(const struct memory *memory, struct kv_job *job)
 
 static int run_list(const struct memory *memory, struct kv_job *job)
 {
-    int rc = job->query.what == KV_LIST_CURRENT || job->query.what == KV_LIST_ROWS
+    enum kv_list_what what = job->query.what;
+    int rc = what == KV_LIST_CURRENT || what == KV_LIST_ROWS || what == KV_LIST_DELETED
                  ? list_heads(memory, job)
                  : list_sorted(memory, job);
     if (rc == 0)
@@ -456,7 +208,7 @@ static void run(struct memory *memory, struct kv_job *job)
 {
     switch (job->kind) {
     case KV_JOB_GET:
-    case KV_JOB_GET_CURRENT:
+    case KV_JOB_GET_LIVE:
         job->rc = run_get(memory, job);
         break;
     case KV_JOB_LIST:
@@ -466,7 +218,7 @@ static void run(struct memory *memory, struct kv_job *job)
         job->rc = run_apply(memory, job);
         break;
     case KV_JOB_OP_STATUS:
-        if (!op_is_known(memory, job->op_id))
+        if (!kv_memory_op_is_known(memory, job->op_id))
             job->rc = kv_job_not_found(job);
         break;
     case KV_JOB_STATS:
@@ -483,7 +235,7 @@ static void on_closed(uv_handle_t *handle)
     kv_store_closed_cb cb = memory->closed_cb;
     void *arg = memory->closed_arg;
     for (size_t i = 0; i < memory->n_entries; i++)
-        entry_free(memory->entry[i]);
+        kv_memory_entry_free(memory->entry[i]);
     free(memory->entry);
     free(memory->op);
     free(memory);
@@ -534,7 +286,7 @@ static const struct kv_store_ops memory_ops = {
     .name = "memory",
     .close = memory_close,
     .get = kv_base_get,
-    .get_current = kv_base_get_current,
+    .get_live = kv_base_get_live,
     .list = kv_base_list,
     .apply = kv_base_apply,
     .op_status = kv_base_op_status,

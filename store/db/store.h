@@ -28,7 +28,7 @@
 #include "store/core/log.h"
 #include "store/core/uri.h"
 
-#define KV_STORE_SCHEMA 1
+#define KV_STORE_SCHEMA 2
 #define KV_STORE_SEALED_MAX 262400 /* bytes of one sealed body */
 #define KV_STORE_BATCH_MAX 64      /* mutations of one apply */
 #define KV_STORE_LIST_MAX 64       /* rows of one list */
@@ -62,24 +62,29 @@ struct kv_row {
     size_t sealed_len;
 };
 
-enum kv_mutation_kind { KV_MUTATION_PUT, KV_MUTATION_DELETE };
+enum kv_mutation_kind { KV_MUTATION_PUT, KV_MUTATION_DELETE, KV_MUTATION_PURGE };
 
 /* One change of a batch. `expect` is the row version that must be there now: 0 = the
- * row must not exist. PUT stores row->row_version, which must be expect + 1. */
+ * row must not exist. PUT stores row->row_version, which must be expect + 1. PURGE
+ * removes a whole name of its kind, versions included; `expect` is that of its head,
+ * and its key has version zero. What is removed is overwritten on the disk. */
 struct kv_mutation {
     enum kv_mutation_kind kind;
     uint64_t expect;
-    struct kv_row row; /* DELETE: only the key counts */
+    struct kv_row row; /* DELETE, PURGE: only the key counts */
 };
 
 enum kv_list_what {
     KV_LIST_CURRENT,    /* current versions of one kind by name (heads without one: the
                            head); deleted heads are left out */
-    KV_LIST_VERSIONS,   /* versions of one name, oldest first; heads left out */
+    KV_LIST_VERSIONS,   /* versions of one name, oldest first; heads left out; none of
+                           a deleted name */
     KV_LIST_ROWS,       /* version-zero rows of one kind by name */
+    KV_LIST_DELETED,    /* deleted heads of one kind by name */
     KV_LIST_DUE,        /* any kind and vault with next_at_s <= due_s, earliest first */
     KV_LIST_VERSION_ID, /* the row of one kind, in any vault and of any name, whose
-                           version is after_version: ids are random, so one at most */
+                           version is after_version: ids are random, so one at most;
+                           none of a deleted name */
 };
 
 struct kv_list_query {
@@ -140,10 +145,11 @@ struct kv_store_ops {
     int (*get)(struct kv_store *store, const struct kv_row_key *key,
                kv_store_rows_cb cb, void *arg);
 
-    /* Read the current version behind a head (KV_E_NOT_FOUND without head, when the
-     * head has no current version, or is deleted). */
-    int (*get_current)(struct kv_store *store, const struct kv_row_key *key,
-                       kv_store_rows_cb cb, void *arg);
+    /* Read the version that the key names, or with version zero the current one, behind
+     * a head that is not deleted (KV_E_NOT_FOUND without head, when the head has no
+     * current version, or is deleted). */
+    int (*get_live)(struct kv_store *store, const struct kv_row_key *key,
+                    kv_store_rows_cb cb, void *arg);
 
     int (*list)(struct kv_store *store, const struct kv_list_query *query,
                 kv_store_rows_cb cb, void *arg);

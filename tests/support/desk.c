@@ -343,7 +343,7 @@ int desk_get(struct desk *desk, const struct kv_row_key *key, bool is_current,
 {
     struct waiter waiter = {.row = row, .sealed = sealed};
     struct kv_store *store = desk->service.store;
-    int rc = is_current ? store->ops->get_current(store, key, on_row, &waiter)
+    int rc = is_current ? store->ops->get_live(store, key, on_row, &waiter)
                         : store->ops->get(store, key, on_row, &waiter);
     cr_assert_eq(rc, 0);
     run_until(desk, &waiter.is_done);

@@ -169,10 +169,10 @@ int box_get(struct box *box, const struct kv_row_key *key)
     return await(box, box->store->ops->get(box->store, key, on_rows, box));
 }
 
-int box_get_current(struct box *box, const struct kv_row_key *key)
+int box_get_live(struct box *box, const struct kv_row_key *key)
 {
     forget(box);
-    return await(box, box->store->ops->get_current(box->store, key, on_rows, box));
+    return await(box, box->store->ops->get_live(box->store, key, on_rows, box));
 }
 
 int box_list(struct box *box, const struct kv_list_query *query)

@@ -49,7 +49,7 @@ void box_dir_remove(const char *dir);
 
 /* Calls that wait; the code of the callback, or of the starting call. */
 int box_get(struct box *box, const struct kv_row_key *key);
-int box_get_current(struct box *box, const struct kv_row_key *key);
+int box_get_live(struct box *box, const struct kv_row_key *key);
 int box_list(struct box *box, const struct kv_list_query *query);
 int box_apply_as(struct box *box, const uint8_t op_id[KV_ID_LEN],
                  const struct kv_mutation *mutations, size_t n_mutations);

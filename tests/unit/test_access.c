@@ -67,7 +67,8 @@ Test(access, a_scope_holds_what_is_below_it)
     for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++) {
         struct kv_assignment assignment =
             assign("unix:alice", "reader", scopes[i].scope);
-        uint32_t allowed = kv_access_allowed(&alice, &scopes[i].object, &assignment, 1);
+        kv_actions allowed =
+            kv_access_allowed(&alice, &scopes[i].object, &assignment, 1);
         cr_assert_eq(allowed != 0, scopes[i].holds, "'%s' row %zu", scopes[i].scope, i);
     }
 }
@@ -87,7 +88,6 @@ Test(access, nobody_may_anything_without_an_assignment)
         assign("unixgroup:alice", "administrator", "/"),
         assign("unix:alice", "no-such-role", "/"),
         assign("unix:alice", "", "/"),
-        assign("unix:alice", "crypto-service-release-user", "/"),
         assign("", "administrator", "/"),
     };
     cr_assert_eq(kv_access_allowed(&alice, &object, NULL, 0), 0);
@@ -111,14 +111,15 @@ Test(access, rights_add_up_over_assignments_and_groups)
         assign("unixgroup:others", "administrator", "/"),
     };
     cr_assert_eq(kv_access_allowed(&alice, &object, assignments, 3),
-                 (uint32_t)KV_ACT_KEY_READ | KV_ACT_SECRET_READ_META |
-                     KV_ACT_CERT_READ | KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD);
+                 KV_ACT_KEY_READ | KV_ACT_KEY_POLICY_GET | KV_ACT_SECRET_LIST |
+                     KV_ACT_CERT_READ | KV_ACT_CERT_ISSUERS_GET |
+                     KV_ACT_CERT_ISSUERS_LIST | KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD);
 }
 
 static const struct {
     const char *name;
-    uint32_t may;
-    uint32_t may_not;
+    kv_actions may;
+    kv_actions may_not;
 } roles[] = {
     {"administrator", KV_ACT_ACCESS_WRITE | KV_ACT_SECRET_GET | KV_ACT_KEY_SIGN, 0},
     {"certificates-officer", KV_ACT_CERT_CREATE | KV_ACT_CERT_DELETE,
@@ -126,25 +127,25 @@ static const struct {
     {"certificate-user", KV_ACT_CERT_READ | KV_ACT_SECRET_GET,
      KV_ACT_CERT_CREATE | KV_ACT_KEY_SIGN | KV_ACT_SECRET_SET},
     {"crypto-officer", KV_ACT_KEY_CREATE | KV_ACT_KEY_SIGN | KV_ACT_KEY_DELETE,
-     KV_ACT_SECRET_READ_META | KV_ACT_CERT_READ | KV_ACT_ACCESS_READ},
+     KV_ACT_SECRET_LIST | KV_ACT_CERT_READ | KV_ACT_ACCESS_READ},
     {"crypto-user", KV_ACT_KEY_SIGN | KV_ACT_KEY_DECRYPT | KV_ACT_KEY_UPDATE,
      KV_ACT_KEY_CREATE | KV_ACT_KEY_DELETE | KV_ACT_KEY_IMPORT | KV_ACT_KEY_TLS_UNPAD},
     {"crypto-service-encryption-user", KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP,
      KV_ACT_KEY_SIGN | KV_ACT_KEY_DECRYPT},
     {"secrets-officer", KV_ACT_SECRET_GET | KV_ACT_SECRET_DELETE,
      KV_ACT_KEY_READ | KV_ACT_CERT_READ},
-    {"secrets-user", KV_ACT_SECRET_GET | KV_ACT_SECRET_READ_META, KV_ACT_SECRET_SET},
-    {"reader", KV_ACT_KEY_READ | KV_ACT_SECRET_READ_META | KV_ACT_CERT_READ,
+    {"secrets-user", KV_ACT_SECRET_GET | KV_ACT_SECRET_LIST, KV_ACT_SECRET_SET},
+    {"reader", KV_ACT_KEY_READ | KV_ACT_SECRET_LIST | KV_ACT_CERT_READ,
      KV_ACT_SECRET_GET | KV_ACT_KEY_SIGN | KV_ACT_ACCESS_READ},
     {"tls-server", KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD | KV_ACT_CERT_READ,
-     KV_ACT_KEY_DECRYPT | KV_ACT_SECRET_READ_META | KV_ACT_KEY_UNWRAP},
-    {"crypto-service-release-user", 0, UINT32_MAX},
+     KV_ACT_KEY_DECRYPT | KV_ACT_SECRET_LIST | KV_ACT_KEY_UNWRAP},
+    {"crypto-service-release-user", KV_ACT_KEY_RELEASE, ~KV_ACT_KEY_RELEASE},
 };
 
 Test(access, roles_may_what_their_name_says_and_no_more)
 {
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-        uint32_t actions = 0;
+        kv_actions actions = 0;
         const char *name = kv_role_find(roles[i].name, &actions);
         cr_assert_str_eq(name, roles[i].name);
         cr_assert_eq(actions & roles[i].may, roles[i].may, "%s", name);
@@ -156,7 +157,7 @@ Test(access, only_administrators_deal_with_access)
 {
     size_t n = 0;
     for (; kv_role_name(n) != NULL; n++) {
-        uint32_t actions = 0;
+        kv_actions actions = 0;
         cr_assert_not_null(kv_role_find(kv_role_name(n), &actions));
         bool deals = (actions & (KV_ACT_ACCESS_READ | KV_ACT_ACCESS_WRITE)) != 0;
         cr_assert_eq(deals, strcmp(kv_role_name(n), "administrator") == 0, "%s",
@@ -167,7 +168,7 @@ Test(access, only_administrators_deal_with_access)
 
 Test(access, roles_are_found_by_either_name)
 {
-    uint32_t actions = 0;
+    kv_actions actions = 0;
     cr_assert_str_eq(kv_role_find("Key Vault Crypto User", &actions), "crypto-user");
     cr_assert_str_eq(kv_role_find("key vault crypto user", &actions), "crypto-user");
     cr_assert_str_eq(kv_role_find("CRYPTO-USER", &actions), "crypto-user");

@@ -247,7 +247,9 @@ Test(sqlite, refuses_a_newer_schema_and_names_both)
     (void)snprintf(known, sizeof(known), "to %d", KV_STORE_SCHEMA);
     cr_expect_not_null(strstr(box.err.message, "57"));
     cr_expect_not_null(strstr(box.err.message, known));
-    edit(&box, "PRAGMA user_version = 1");
+    char back[40];
+    (void)snprintf(back, sizeof(back), "PRAGMA user_version = %d", KV_STORE_SCHEMA);
+    edit(&box, back);
     cr_expect_eq(box_reopen(&box), 0, "a refused file is not touched");
     box_fini(&box);
 }

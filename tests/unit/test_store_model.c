@@ -115,6 +115,8 @@ static struct kv_mutation pick_change(uint8_t body[64])
     uint64_t expect = pick(10) == 0 ? pick(4) : present(&key);
     if (expect > 0 && pick(4) == 0) {
         struct kv_mutation change = {.kind = KV_MUTATION_DELETE, .expect = expect};
+        if (kv_id_is_zero(key.version) && pick(3) == 0)
+            change.kind = KV_MUTATION_PURGE;
         change.row.key = key;
         return change;
     }
@@ -159,17 +161,17 @@ static void step_read(void)
     if (pick(2) == 0)
         compare_codes(box_get(&box[BOX_MEMORY], &key), box_get(&box[BOX_SQLITE], &key));
     else
-        compare_codes(box_get_current(&box[BOX_MEMORY], &key),
-                      box_get_current(&box[BOX_SQLITE], &key));
+        compare_codes(box_get_live(&box[BOX_MEMORY], &key),
+                      box_get_live(&box[BOX_SQLITE], &key));
 }
 
 static void step_list(void)
 {
     static const enum kv_list_what whats[] = {KV_LIST_CURRENT, KV_LIST_VERSIONS,
-                                              KV_LIST_ROWS, KV_LIST_DUE,
-                                              KV_LIST_VERSION_ID};
+                                              KV_LIST_ROWS,    KV_LIST_DELETED,
+                                              KV_LIST_DUE,     KV_LIST_VERSION_ID};
     struct kv_list_query query = {
-        .what = whats[pick(5)],
+        .what = whats[pick(6)],
         .kind = pick_kind(),
         .due_s = (int64_t)pick(20) - 5,
         .limit = 1 + pick(8),

@@ -313,6 +313,9 @@ Test(task, many_large_documents_are_sealed_in_several_frames)
         struct kv_row row = new_secret("s", i);
         kv_task_put_doc(&job.task, &row, 0, json_pack("{s:s}", "value", big));
     }
+    struct kv_row head = {.row_version = 0};
+    struct kv_row last = new_secret("s", 20);
+    kv_task_put_head(&job.task, &head, &last);
     unsigned before = desk.link.n_calls;
     kv_task_commit(&job.task, on_step);
     settle(&job, 0, "");
@@ -425,12 +428,12 @@ static int get_swapped(struct kv_store *store, const struct kv_row_key *key,
     return real_ops->get(store, &copy, cb, arg);
 }
 
-static int get_current_swapped(struct kv_store *store, const struct kv_row_key *key,
-                               kv_store_rows_cb cb, void *arg)
+static int get_live_swapped(struct kv_store *store, const struct kv_row_key *key,
+                            kv_store_rows_cb cb, void *arg)
 {
     struct kv_row_key copy = *key;
     redirect(&copy);
-    return real_ops->get_current(store, &copy, cb, arg);
+    return real_ops->get_live(store, &copy, cb, arg);
 }
 
 static int list_swapped(struct kv_store *store, const struct kv_list_query *query,
@@ -452,7 +455,7 @@ Test(task, a_row_of_another_name_is_no_answer)
                  "the spelling of a name does not count");
     real_ops = desk.service.store->ops;
     ops.get = get_swapped;
-    ops.get_current = get_current_swapped;
+    ops.get_live = get_live_swapped;
     ops.list = list_swapped;
     desk.service.store->ops = &ops;
     cr_expect_eq(desk_call(&desk, "GET", "/secrets/mine/", NULL, &json), 500);
@@ -464,6 +467,14 @@ Test(task, a_row_of_another_name_is_no_answer)
     desk.service.store->ops = real_ops;
 }
 
+static int get_current(struct kv_store *store, const struct kv_row_key *key,
+                       kv_store_rows_cb cb, void *arg)
+{
+    struct kv_row_key copy = *key;
+    memset(copy.version, 0, KV_ID_LEN);
+    return real_ops->get_live(store, &copy, cb, arg);
+}
+
 Test(task, a_row_of_another_version_is_no_answer)
 {
     struct job job;
@@ -472,7 +483,7 @@ Test(task, a_row_of_another_version_is_no_answer)
     cr_assert_eq(desk_call(&desk, "PUT", "/secrets/mine", "{\"value\":\"1\"}", NULL),
                  200);
     real_ops = desk.service.store->ops;
-    ops.get = real_ops->get_current;
+    ops.get_live = get_current;
     desk.service.store->ops = &ops;
     job_init(&job);
     kv_task_load(&job.task, KV_KIND_SECRET, "mine", version, on_step);

@@ -107,14 +107,14 @@ static int take_rows(struct kv_job *job, struct kv_query *query)
 
 static int run_get(struct kv_sqlite_conn *conn, struct kv_job *job)
 {
-    bool is_current = job->kind == KV_JOB_GET_CURRENT;
+    bool is_live = job->kind == KV_JOB_GET_LIVE;
     struct kv_query query =
-        kv_query_begin(conn, is_current ? KV_SQL_GET_CURRENT : KV_SQL_GET);
+        kv_query_begin(conn, is_live ? KV_SQL_GET_LIVE : KV_SQL_GET);
     kv_query_blob(&query, 1, job->key.vault, KV_ID_LEN);
     kv_query_i64(&query, 2, job->key.kind);
     kv_query_text(&query, 3, job->key.name);
-    if (!is_current)
-        kv_query_blob(&query, 4, job->key.version, KV_ID_LEN);
+    if (!is_live || !kv_id_is_zero(job->key.version))
+        kv_query_blob(&query, 4, job->key.version, KV_ID_LEN); /* else NULL: current */
     int rc = take_rows(job, &query);
     if (rc == 0 && job->n_rows == 0)
         rc = kv_job_not_found(job);
@@ -208,6 +208,9 @@ static int run_list(struct kv_sqlite_conn *conn, struct kv_job *job)
         break;
     case KV_LIST_ROWS:
         rc = list_names(conn, job, KV_SQL_LIST_ROWS);
+        break;
+    case KV_LIST_DELETED:
+        rc = list_names(conn, job, KV_SQL_LIST_DELETED);
         break;
     case KV_LIST_VERSIONS:
         rc = list_versions(conn, job);
@@ -307,7 +310,7 @@ static void run(struct kv_sqlite *store, struct kv_sqlite_conn *conn,
     conn->deadline_ms = kv_monotonic_ms(kv_clock_system()) + READ_MAX_MS;
     switch (job->kind) {
     case KV_JOB_GET:
-    case KV_JOB_GET_CURRENT:
+    case KV_JOB_GET_LIVE:
         job->rc = run_get(conn, job);
         break;
     case KV_JOB_LIST:

@@ -56,6 +56,9 @@ static const char *const steps[] = {
     " n INTEGER NOT NULL CHECK (n >= 0)"
     ") STRICT, WITHOUT ROWID;"
     "INSERT INTO tally (what, n) VALUES ('rows', 0);",
+    /* 2: deleted names are listed */
+    "CREATE UNIQUE INDEX obj_deleted ON obj (vault, kind, name)"
+    " WHERE seq = 0 AND (flags & 8) <> 0;",
 };
 
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == KV_STORE_SCHEMA,

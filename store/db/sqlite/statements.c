@@ -22,17 +22,23 @@ _Static_assert(KV_ROW_DELETED == 8, "written as a number in SQL and in the schem
     "o.current_version, o.created_s, o.updated_s, o.nbf_s, o.exp_s, o.next_at_s, "     \
     "o.sealed"
 
+/* The name of a version is not deleted. */
+#define IS_LIVE                                                                        \
+    " AND EXISTS (SELECT 1 FROM obj h WHERE h.vault = o.vault AND h.kind = o.kind"     \
+    " AND h.name = o.name AND h.seq = 0 AND (h.flags & 8) = 0)"
+
 static const char *const text[KV_SQL_N] = {
     [KV_SQL_READ_BEGIN] = "BEGIN",
     [KV_SQL_READ_END] = "COMMIT",
     [KV_SQL_GET] = "SELECT " ROW " FROM obj o"
                    " WHERE o.vault = $1 AND o.kind = $2 AND o.name = $3"
                    " AND o.version = $4",
-    [KV_SQL_GET_CURRENT] = "SELECT " ROW " FROM obj h JOIN obj o"
-                           " ON o.vault = h.vault AND o.kind = h.kind"
-                           " AND o.name = h.name AND o.version = h.current_version"
-                           " WHERE h.vault = $1 AND h.kind = $2 AND h.name = $3"
-                           " AND h.seq = 0 AND (h.flags & 8) = 0 AND o.seq > 0",
+    [KV_SQL_GET_LIVE] = "SELECT " ROW " FROM obj h JOIN obj o"
+                        " ON o.vault = h.vault AND o.kind = h.kind"
+                        " AND o.name = h.name"
+                        " AND o.version = COALESCE($4, h.current_version)"
+                        " WHERE h.vault = $1 AND h.kind = $2 AND h.name = $3"
+                        " AND h.seq = 0 AND (h.flags & 8) = 0 AND o.seq > 0",
     [KV_SQL_LIST_CURRENT] = "SELECT " ROW " FROM obj h JOIN obj o"
                             " ON o.id = COALESCE((SELECT v.id FROM obj v"
                             " WHERE v.vault = h.vault AND v.kind = h.kind"
@@ -44,18 +50,22 @@ static const char *const text[KV_SQL_N] = {
     [KV_SQL_LIST_ROWS] = "SELECT " ROW " FROM obj o"
                          " WHERE o.vault = $1 AND o.kind = $2 AND o.name > $3"
                          " AND o.seq = 0 ORDER BY o.name LIMIT $4",
-    [KV_SQL_LIST_VERSIONS] = "SELECT " ROW " FROM obj o"
-                             " WHERE o.vault = $1 AND o.kind = $2 AND o.name = $3"
-                             " AND o.seq > 0"
-                             " AND (o.created_s, o.seq, o.version) > ($4, $5, $6)"
-                             " ORDER BY o.created_s, o.seq, o.version LIMIT $7",
-    [KV_SQL_PAGE_START] = "SELECT created_s, seq FROM obj"
-                          " WHERE vault = $1 AND kind = $2 AND name = $3"
-                          " AND version = $4 AND seq > 0",
+    [KV_SQL_LIST_DELETED] = "SELECT " ROW " FROM obj o"
+                            " WHERE o.vault = $1 AND o.kind = $2 AND o.name > $3"
+                            " AND o.seq = 0 AND (o.flags & 8) <> 0"
+                            " ORDER BY o.name LIMIT $4",
+    [KV_SQL_LIST_VERSIONS] =
+        "SELECT " ROW " FROM obj o"
+        " WHERE o.vault = $1 AND o.kind = $2 AND o.name = $3"
+        " AND o.seq > 0" IS_LIVE " AND (o.created_s, o.seq, o.version) > ($4, $5, $6)"
+        " ORDER BY o.created_s, o.seq, o.version LIMIT $7",
+    [KV_SQL_PAGE_START] = "SELECT o.created_s, o.seq FROM obj o"
+                          " WHERE o.vault = $1 AND o.kind = $2 AND o.name = $3"
+                          " AND o.version = $4 AND o.seq > 0" IS_LIVE,
     [KV_SQL_LIST_DUE] = "SELECT " ROW " FROM obj o WHERE o.next_at_s <= $1"
                         " ORDER BY o.next_at_s, o.id LIMIT $2",
     [KV_SQL_LIST_ID] = "SELECT " ROW " FROM obj o"
-                       " WHERE o.kind = $1 AND o.version = $2 AND o.seq > 0"
+                       " WHERE o.kind = $1 AND o.version = $2 AND o.seq > 0" IS_LIVE
                        " ORDER BY o.id LIMIT $3",
     [KV_SQL_TALLY_GET] = "SELECT n FROM tally WHERE what = 'rows'",
     [KV_SQL_COUNT] = "SELECT COUNT(*) FROM obj",
@@ -84,6 +94,7 @@ static const char *const text[KV_SQL_N] = {
         " AND row_version = $15",
     [KV_SQL_DELETE] = "DELETE FROM obj WHERE vault = $1 AND kind = $2 AND name = $3"
                       " AND version = $4 AND row_version = $5",
+    [KV_SQL_PURGE] = "DELETE FROM obj WHERE vault = $1 AND kind = $2 AND name = $3",
     [KV_SQL_OP_ADD] = "INSERT INTO op (op_id, at_s) VALUES ($1, $2)"
                       " ON CONFLICT (op_id) DO UPDATE SET at_s = excluded.at_s",
     [KV_SQL_OP_PRUNE] = "DELETE FROM op WHERE op_id IN"

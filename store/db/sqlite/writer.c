@@ -36,7 +36,7 @@ static int bind_row(struct kv_query *query, const struct kv_job_change *change)
     kv_query_i64(query, 2, row->key.kind);
     kv_query_text(query, 3, change->folded);
     kv_query_blob(query, 4, row->key.version, KV_ID_LEN);
-    if (change->kind == KV_MUTATION_DELETE) {
+    if (change->kind != KV_MUTATION_PUT) {
         kv_query_i64(query, 5, (int64_t)change->expect);
         return query->rc;
     }
@@ -59,19 +59,41 @@ static int bind_row(struct kv_query *query, const struct kv_job_change *change)
     return query->rc;
 }
 
-/* SQLite's code; SQLITE_CONSTRAINT when the expectation does not hold. */
-static int change_apply(struct kv_sqlite_conn *conn, const struct kv_job_change *change)
+/* Remove the versions of a name whose head is gone already. */
+static int purge_versions(struct kv_sqlite_conn *conn, struct kv_job_change *change)
 {
-    enum kv_sql sql = change->kind == KV_MUTATION_DELETE ? KV_SQL_DELETE
-                      : change->expect == 0              ? KV_SQL_INSERT
-                                                         : KV_SQL_UPDATE;
+    struct kv_query query = kv_query_begin(conn, KV_SQL_PURGE);
+    kv_query_blob(&query, 1, change->row.key.vault, KV_ID_LEN);
+    kv_query_i64(&query, 2, change->row.key.kind);
+    kv_query_text(&query, 3, change->folded);
+    int rc = kv_query_step(&query);
+    kv_query_end(&query);
+    if (rc != SQLITE_DONE)
+        return rc;
+    change->n_purged = 1 + (uint64_t)sqlite3_changes64(conn->db);
+    return SQLITE_OK;
+}
+
+static enum kv_sql sql_of(const struct kv_job_change *change)
+{
+    if (change->kind != KV_MUTATION_PUT)
+        return KV_SQL_DELETE;
+    return change->expect == 0 ? KV_SQL_INSERT : KV_SQL_UPDATE;
+}
+
+/* SQLite's code; SQLITE_CONSTRAINT when the expectation does not hold. */
+static int change_apply(struct kv_sqlite_conn *conn, struct kv_job_change *change)
+{
+    enum kv_sql sql = sql_of(change);
     struct kv_query query = kv_query_begin(conn, sql);
     (void)bind_row(&query, change); /* step reports it */
     int rc = kv_query_step(&query);
     kv_query_end(&query);
     if (rc != SQLITE_DONE)
         return rc;
-    return sqlite3_changes(conn->db) == 1 ? SQLITE_OK : SQLITE_CONSTRAINT;
+    if (sqlite3_changes(conn->db) != 1)
+        return SQLITE_CONSTRAINT;
+    return change->kind == KV_MUTATION_PURGE ? purge_versions(conn, change) : SQLITE_OK;
 }
 
 static int op_add(struct kv_sqlite *store, const struct kv_job *job)
@@ -113,6 +135,8 @@ static void count_changes(struct group *group, const struct kv_job *job)
     for (size_t i = 0; i < job->n_changes; i++) {
         if (job->changes[i].kind == KV_MUTATION_DELETE)
             group->n_rows_more--;
+        else if (job->changes[i].kind == KV_MUTATION_PURGE)
+            group->n_rows_more -= (int64_t)job->changes[i].n_purged;
         else if (job->changes[i].expect == 0)
             group->n_rows_more++;
     }

@@ -39,13 +39,6 @@ IMPORTED = {
 IS_FULL = os.environ.get("KEYVAULT_TEST_FULL", "0") != "0"
 
 
-def expect(condition, name, detail=""):
-    """One check: its name goes into docs/provider.md, the detail changes by run."""
-    if not condition:
-        raise AssertionError(f"{name} {detail}")
-    print("ok", name, f"({detail})" if detail else "", flush=True)
-
-
 class Site:
     """A key and certificate of the vault, and the place where a server uses them.
 
@@ -88,7 +81,9 @@ class Site:
         plain = {k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}
         subprocess.run(
             ["openssl", "req", "-x509", "-nodes", "-days", "30",
-             "-subj", f"/CN={self.host}/OU={self.n_created}", "-addext", f"subjectAltName=DNS:{self.host}",
+             "-subj", f"/CN={self.host}/OU={self.n_created}",
+             "-addext", f"subjectAltName=DNS:{self.host}",
+             "-addext", "basicConstraints=critical,CA:FALSE",
              "-keyout", f"{base}.key", "-out", f"{base}.crt", *IMPORTED[self.name]],
             check=True, env=plain, stderr=subprocess.DEVNULL)
         both = pathlib.Path(f"{base}.pem")
@@ -143,19 +138,22 @@ class Server:
     command(), and whatever else differs. `dir` is its scratch directory."""
 
     example = None          # folder in examples/
+    variant = ""            # one of several lives of a server; stands before each check
     user = "www-data"       # who handles connections when the test runs as root
     kinds = tuple(KINDS)    # the keys that it is tried with
     log_file = "error.log"  # in `dir`; what it writes to its terminal goes there too
     # Lines of the log that mean that something went wrong, and those that do not.
     complaint = re.compile(r"\[(warn|error|crit|alert|emerg)\]|\berror:[0-9A-F]{8}:")
     harmless = re.compile(r"(?!)")
+    # What it logs of OpenSSL's reason; None where it logs nothing.
+    cause = re.compile(r"keyvault://default/keys/\S+: cannot reach .*keyvault doctor")
     stop_codes = (0,)       # exit status after SIGTERM
 
     def __init__(self, dev, sites, backend):
         self.dev = dev
         self.sites = sites
         self.backend = backend
-        self.dir = dev.work / self.example
+        self.dir = dev.work / f"{self.example}{self.variant}"
         self.dir.mkdir(mode=0o755)
         self.log_path = self.dir / self.log_file
         self.process = None
@@ -229,11 +227,19 @@ class Server:
 
     # How the life below uses it.
 
+    def expect(self, condition, name, detail=""):
+        """One check: its name goes into docs/provider.md, the detail changes by run."""
+        name = f"{self.variant} {name}".lstrip()
+        if not condition:
+            raise AssertionError(f"{name}: {detail}")
+        print("ok", name, f"({detail})" if detail else "", flush=True)
+
     def start(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [str(a) for a in self.command()], env=self.env, cwd=self.dir,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True)
         wait_for(f"{self.example} does not listen",
                  lambda: self.process.poll() is not None or self.is_up())
         if self.process.poll() is not None:
@@ -259,9 +265,10 @@ class Server:
                 return got
 
     def log(self, begin=0):
-        if not self.log_path.exists():
-            return ""
         return self.log_path.read_bytes()[begin:].decode(errors="replace")
+
+    def log_size(self):
+        return self.log_path.stat().st_size
 
     def complaints(self, begin=0):
         return [line for line in self.log(begin).splitlines()
@@ -313,7 +320,7 @@ def handshakes(server):
     for site in server.sites:
         for version in VERSIONS:
             server.handshake(site, version, site.served)
-            expect(True, f"handshake {site.name} {version.name}")
+            server.expect(True, f"handshake {site.name} {version.name}")
 
 
 def memory(server):
@@ -331,7 +338,7 @@ def memory(server):
             ([dev.role_pid("keyvault-keyring")], 1, "the scan finds them in the keyring")):
         done = subprocess.run([scan, "--patterns", patterns, *map(str, pids)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        expect(done.returncode == found, name,
+        server.expect(done.returncode == found, name,
                f"{len(pids)} processes" if done.returncode == found
                else done.stdout.decode())
 
@@ -347,26 +354,30 @@ def reload_under_load(server):
             wait_for("the new certificates are served", lambda: all_serve(server, 5))
             n = load.n
             wait_for("the load goes on", lambda: load.n > n + 4 * len(server.sites))
-        expect(not load.failures, "reload under load", ", ".join(load.failures[:5])
+        server.expect(not load.failures, "reload under load", ", ".join(load.failures[:5])
                or f"{load.n} handshakes, none failed")
 
 
 def old_reference(server):
-    """The keys are renewed, the files are not: they name the version before."""
+    """The keys are renewed, the files are not: they name the version before. Those of
+    one site are, to see when the reload is over."""
     for site in server.sites:
         site.create()
+    server.install(server.sites[0])
     server.reload()
-    expect(all_serve(server, 3), "reload with the reference to the former version")
+    wait_for("the reload is over", lambda: all_serve(server, 3))
+    server.expect(True, "reload with the reference to the former version")
     server.stop()
     server.start()
-    expect(all_serve(server), "restart with the reference to the former version")
+    server.expect(all_serve(server), "restart with the reference to the former version")
 
 
 def daemon_down_at_start(server):
     server.stop()
     server.dev.stop()
     server.start()
-    expect(True, "start while the daemon is down")
+    server.expect(True, "start while the daemon is down")
+    begin_of_log = server.log_size()
     begin = time.monotonic()
     for site in server.sites:
         try:
@@ -375,15 +386,20 @@ def daemon_down_at_start(server):
         except OSError:
             pass
     seconds = time.monotonic() - begin
-    expect(seconds < 5 * len(server.sites), "handshakes fail in time", f"{seconds:.1f} s")
+    server.expect(seconds < 5 * len(server.sites), "handshakes fail in time",
+                  f"{seconds:.1f} s")
+    if server.cause is not None:
+        wait_for("the log says why",
+                 lambda: server.cause.search(server.log(begin_of_log)), 3)
+        server.expect(True, "the log says why")
     server.dev.start()
-    expect(all_serve(server), "handshakes after the daemon has come up")
+    server.expect(all_serve(server), "handshakes after the daemon has come up")
 
 
 def daemon_restart(server):
     server.dev.stop()
     server.dev.start()
-    expect(all_serve(server, 3), "handshakes after a restart of the daemon")
+    server.expect(all_serve(server, 3), "handshakes after a restart of the daemon")
 
 
 def life(build, server_class):
@@ -413,11 +429,11 @@ def run(server):
     reload_under_load(server)
     old_reference(server)
     complaints = server.complaints()
-    expect(not complaints, "nothing in the log", "\n".join(complaints[:20]))
+    server.expect(not complaints, "nothing in the log", "\n".join(complaints[:20]))
     daemon_down_at_start(server)
-    begin = len(server.log().encode())
+    begin = server.log_size()
     daemon_restart(server)
     server.stop()
     complaints = server.complaints(begin)
-    expect(not complaints, "nothing in the log after the daemon has come back",
+    server.expect(not complaints, "nothing in the log after the daemon has come back",
            "\n".join(complaints[:20]))
