@@ -8,6 +8,7 @@ import itertools
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -36,7 +37,19 @@ IMPORTED = {
     "imported-rsa": ("-newkey", "rsa:2048"),
     "imported-p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
 }
+# What a server that logs OpenSSL's reason, but not the text with it, says without daemon.
+REASON = re.compile(r"keyvault::the key daemon cannot be reached")
 IS_FULL = os.environ.get("KEYVAULT_TEST_FULL", "0") != "0"
+
+
+def replace(path, data, user, mode):
+    """Write a file that the user may read, without a moment in which it is half there."""
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    new.chmod(mode)
+    if os.geteuid() == 0:
+        shutil.chown(new, user, user)
+    os.replace(new, path)
 
 
 class Site:
@@ -91,18 +104,12 @@ class Site:
                         + pathlib.Path(f"{base}.crt").read_text())
         self.dev.cli("cert", "import", self.name, "--file", both)
 
-    def write(self):
+    def write(self, user, key_mode):
         """What an operator does after a renewal: both files again, each at once."""
         pem = self.dev.cli("cert", "show", self.name, "--pem")
-        self.replace(self.cert, pem)
-        self.replace(self.key, self.dev.cli("key", "uri-pem", self.name))
+        replace(self.cert, pem, user, 0o644)
+        replace(self.key, self.dev.cli("key", "uri-pem", self.name), user, key_mode)
         self.served = ssl.PEM_cert_to_DER_cert(pem.decode())
-
-    @staticmethod
-    def replace(path, data):
-        new = path.with_suffix(".new")
-        new.write_bytes(data)
-        os.replace(new, path)
 
 
 class Backend:
@@ -140,6 +147,7 @@ class Server:
     example = None          # folder in examples/
     variant = ""            # one of several lives of a server; stands before each check
     user = "www-data"       # who handles connections when the test runs as root
+    key_mode = 0o644        # of the file that names the key; it holds no secret
     kinds = tuple(KINDS)    # the keys that it is tried with
     log_file = "error.log"  # in `dir`; what it writes to its terminal goes there too
     # Lines of the log that mean that something went wrong, and those that do not.
@@ -156,6 +164,9 @@ class Server:
         self.dir = dev.work / f"{self.example}{self.variant}"
         self.dir.mkdir(mode=0o755)
         self.log_path = self.dir / self.log_file
+        self.log_path.touch()
+        if os.geteuid() == 0:
+            shutil.chown(self.log_path, self.user, self.user)
         self.process = None
         self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C",
                     "OPENSSL_CONF": str(self.openssl_conf())}
@@ -185,7 +196,7 @@ class Server:
 
     def install(self, site):
         """Bring the files of a site up to date."""
-        site.write()
+        site.write(self.user, self.key_mode)
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
@@ -212,11 +223,12 @@ class Server:
         return text
 
     def site_text(self, site, file, port, *changes):
-        """example_text() for one site: where its files are, its name and its port."""
+        """example_text() for one site: where its files are, its name (where the example
+        has one) and its port: what the file says of it, with 443 as the number."""
         return self.example_text(
             file, ("/etc/ssl/keyvault/web", site.cert.with_suffix("")),
-            ("web.example.org", site.host), (port, port.replace("443", str(site.port))),
-            *changes)
+            (port, port.replace("443", str(site.port))),
+            *changes).replace("web.example.org", site.host)
 
     def openssl_conf(self):
         path = self.dir / "openssl.cnf"
