@@ -182,9 +182,15 @@ static void reply_policy(struct kv_task *task)
     kv_call_reply(call, 200, kv_cert_policy_json(call, &task->object));
 }
 
+static void load_policy(struct kv_task *task)
+{
+    kv_task_load(task, KV_KIND_POLICY, kv_call_of(task)->name, NULL, reply_policy);
+}
+
+/* The row stays while the certificate is deleted. */
 static void policy(struct kv_call *call)
 {
-    kv_task_load(&call->task, KV_KIND_POLICY, call->name, NULL, reply_policy);
+    kv_task_load(&call->task, KV_KIND_CERTIFICATE, call->name, NULL, load_policy);
 }
 
 /* --- lists -------------------------------------------------------------------------

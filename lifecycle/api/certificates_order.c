@@ -112,9 +112,19 @@ static void reply_created(struct kv_task *task)
     reply_operation(task, true);
 }
 
+static void find_pending(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    if (task->object.row.row_version == 0)
+        no_operation(call);
+    else
+        kv_task_find(task, KV_KIND_OPERATION, call->name, NULL, reply_pending);
+}
+
+/* The row stays while the certificate is deleted. */
 void kv_certificates_pending(struct kv_call *call)
 {
-    kv_task_find(&call->task, KV_KIND_OPERATION, call->name, NULL, reply_pending);
+    kv_task_find(&call->task, KV_KIND_CERTIFICATE, call->name, NULL, find_pending);
 }
 
 /* --- requests ----------------------------------------------------------------------

@@ -163,7 +163,8 @@ static void completed(struct kv_task *task)
 static void put_completed(struct kv_task *task)
 {
     struct kv_run *run = kv_run_of(task);
-    kv_order_put_operation(&run->order, kv_run_end_doc(run, "completed"), KV_TIME_NONE);
+    kv_order_put_operation(
+        &run->order, kv_operation_end_doc(kv_run_doc(run), "completed"), KV_TIME_NONE);
     kv_task_commit(task, completed);
 }
 

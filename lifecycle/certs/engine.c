@@ -1,5 +1,6 @@
 /*
- * Due operations, found by the index on next_at, run one by one against each name.
+ * Due rows, found by the index on next_at: operations run against their issuer, deleted
+ * names are purged; each row once at a time.
  *
  *   timer -> list what is due -> run each that is not running -> timer for the next
  *
@@ -15,6 +16,7 @@
 
 #include "lifecycle/certs/internal.h"
 #include "lifecycle/service/keyring.h"
+#include "lifecycle/service/name.h"
 
 #define RUNS_MAX 32
 #define IDLE_S 3600 /* look again though nothing is due */
@@ -72,8 +74,8 @@ static void on_run_end(void *arg, int rc, const struct kv_err *err)
         return;
     }
     kv_log(engine->service->log, KV_LOG_WARN, "cert.delayed",
-           KV_S("name", active->key.name), KV_S("error", err->id),
-           KV_S("message", err->message));
+           KV_S("kind", kv_kind_name(active->key.kind)), KV_S("name", active->key.name),
+           KV_S("error", err->id), KV_S("message", err->message));
     delay(engine);
 }
 
@@ -99,7 +101,9 @@ static void start_run(struct kv_engine *engine, const struct kv_row_key *key)
         return;
     place->engine = engine;
     place->key = *key;
-    int rc = kv_run_start(engine->service, vault, key->name, on_run_end, place);
+    int rc = key->kind == KV_KIND_OPERATION
+                 ? kv_run_start(engine->service, vault, key->name, on_run_end, place)
+                 : kv_name_purge_due(engine->service, vault, key, on_run_end, place);
     if (rc != 0) {
         place->engine = NULL;
         delay(engine);
@@ -126,7 +130,7 @@ static void scanned(struct kv_task *task)
     size_t n_due = 0;
     for (size_t i = 0; i < n; i++) {
         const struct kv_row *row = &task->objects[i].row;
-        if (row->key.kind != KV_KIND_OPERATION)
+        if (row->key.kind != KV_KIND_OPERATION && (row->flags & KV_ROW_DELETED) == 0)
             continue;
         if (row->next_at_s > now_s) {
             next_ms = ms_until(engine, row->next_at_s);

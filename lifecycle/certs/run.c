@@ -77,19 +77,6 @@ static bool is_passing(int rc)
     }
 }
 
-json_t *kv_run_end_doc(const struct kv_run *run, const char *status)
-{
-    static const char *const work[] = {"key",   "keyTerm",    "spki",
-                                       "state", "effectKind", "effect"};
-    json_t *doc = json_copy(kv_run_doc(run));
-    for (size_t i = 0; i < sizeof(work) / sizeof(work[0]); i++)
-        (void)json_object_del(doc, work[i]);
-    if (json_object_set_new(doc, "status", json_string(status)) == 0)
-        return doc;
-    json_decref(doc);
-    return NULL;
-}
-
 static void failure_kept(struct kv_task *task)
 {
     const struct kv_run *run = kv_run_of(task);
@@ -102,7 +89,7 @@ static void failure_kept(struct kv_task *task)
 /* Fail the order for good. */
 static void give_up(struct kv_run *run, const struct kv_err *err)
 {
-    json_t *doc = kv_run_end_doc(run, "failed");
+    json_t *doc = kv_operation_end_doc(kv_run_doc(run), "failed");
     run->failure = *err;
     if (json_object_set_new(
             doc, "error",

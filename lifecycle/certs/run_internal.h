@@ -33,10 +33,6 @@ static inline json_t *kv_run_doc(const struct kv_run *run)
 /* A member of it; "" when it is no text. */
 const char *kv_run_text(const struct kv_run *run, const char *member);
 
-/* A copy of it with this status and without what only work under way needs. NULL: no
- * memory. */
-json_t *kv_run_end_doc(const struct kv_run *run, const char *status);
-
 /* Let the issuer step with run->events. Failures go to the task. */
 void kv_run_step(struct kv_task *task);
 

@@ -119,14 +119,25 @@ void kv_task_put_head(struct kv_task *task, const struct kv_row *head,
     kv_task_put_row(task, &row, head->row_version);
 }
 
-void kv_task_delete(struct kv_task *task, const struct kv_row_key *key, uint64_t expect)
+static void take_away(struct kv_task *task, enum kv_mutation_kind kind,
+                      const struct kv_row_key *key, uint64_t expect)
 {
     struct change *change = new_change(task);
     if (change == NULL)
         return;
-    change->mutation.kind = KV_MUTATION_DELETE;
+    change->mutation.kind = kind;
     change->mutation.expect = expect;
     change->mutation.row.key = *key;
+}
+
+void kv_task_delete(struct kv_task *task, const struct kv_row_key *key, uint64_t expect)
+{
+    take_away(task, KV_MUTATION_DELETE, key, expect);
+}
+
+void kv_task_purge(struct kv_task *task, const struct kv_row_key *key, uint64_t expect)
+{
+    take_away(task, KV_MUTATION_PURGE, key, expect);
 }
 
 static void commit_next(struct kv_task *task);
@@ -136,7 +147,7 @@ static void commit_next(struct kv_task *task);
 static bool ends_grants(const struct kv_mutation *mutation)
 {
     const struct kv_row_key *key = &mutation->row.key;
-    bool is_removal = mutation->kind == KV_MUTATION_DELETE ||
+    bool is_removal = mutation->kind != KV_MUTATION_PUT ||
                       (mutation->row.flags & KV_ROW_DELETED) != 0;
     bool is_head = kv_kind_has_versions(key->kind) && kv_id_is_zero(key->version);
     if (is_head)

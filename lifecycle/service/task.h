@@ -23,6 +23,7 @@
 #include "lifecycle/service/service.h"
 #include "store/keyring/role.h"
 
+struct kv_name;
 struct kv_task;
 typedef void (*kv_task_fn)(struct kv_task *task);
 typedef void (*kv_task_fail_fn)(struct kv_task *task, int rc, const struct kv_err *err);
@@ -54,6 +55,7 @@ struct kv_task {
     int batch_failed; /* of a put */
     kv_task_fn next;
     struct kv_task_op *op;
+    struct kv_name *name; /* of kv_name_read, while it runs */
 };
 
 void kv_task_init(struct kv_task *task, struct kv_service *service,
@@ -77,6 +79,11 @@ void kv_task_find(struct kv_task *task, uint8_t kind, const char *name,
 /* Read the head row of a name (row_version 0 when the name is free). */
 void kv_task_find_head(struct kv_task *task, uint8_t kind, const char *name,
                        kv_task_fn next);
+
+/* Load exactly this row, also of a deleted name; zeros of a kind with versions: its
+ * head. KV_E_NOT_FOUND (object.not-found). */
+void kv_task_load_row(struct kv_task *task, const struct kv_row_key *key,
+                      kv_task_fn next);
 
 /* Take the loaded object out of the task; the caller frees with kv_object_free. */
 struct kv_object kv_task_take_object(struct kv_task *task);
@@ -102,6 +109,8 @@ void kv_task_put_head(struct kv_task *task, const struct kv_row *head,
                       const struct kv_row *version);
 void kv_task_delete(struct kv_task *task, const struct kv_row_key *key,
                     uint64_t expect);
+/* Add the removal of a whole name; `expect` is the row version of its head. */
+void kv_task_purge(struct kv_task *task, const struct kv_row_key *key, uint64_t expect);
 
 /* Seal what needs it, apply the batch in one transaction. What may end a grant (a key
  * rewritten or removed, an assignment changed) raises the vault's epoch. KV_E_CONFLICT
@@ -125,6 +134,10 @@ int kv_json_write(const json_t *json, struct kv_buf *out) KV_MUST_CHECK;
 
 /* Append {"tags":{...}}, the service's own bytes in a key row; nothing without tags. */
 int kv_key_app_write(json_t *tags, struct kv_buf *out) KV_MUST_CHECK;
+
+/* The document of an operation that has ended with `status`: a copy without what its
+ * issuer needed. NULL: no memory. */
+json_t *kv_operation_end_doc(const json_t *doc, const char *status);
 
 /* 16 random bytes as a version id. */
 int kv_task_new_version(struct kv_task *task, uint8_t out[KV_ID_LEN]) KV_MUST_CHECK;

@@ -3,3 +3,4 @@ import "./keys.mjs";
 import "./crypto.mjs";
 import "./secrets.mjs";
 import "./certificates.mjs";
+import "./deleted.mjs";
