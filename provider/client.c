@@ -212,7 +212,7 @@ static int refused(const struct kv_client_call *call, const struct kv_frame *rep
         kv_err_hint(err, "%s", msg.hint);
     } else if (rc == KV_E_SEALED) {
         kv_err_hint(err, "open it with `keyvault slot open`");
-    } else if (strncmp(msg.id, "grant.", 6) == 0) {
+    } else if (rc == KV_E_DENIED) {
         struct kv_uri uri;
         name_of(call, &uri);
         kv_err_hint(err,

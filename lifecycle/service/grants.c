@@ -1,7 +1,8 @@
 /*
  * uid -> principal -> role assignments -> what the peer may do with a key.
  *
- *   question -> who (cached, or asked on the pool) -> may it, by name -> load -> answer
+ *   question -> who (cached, or asked on the pool) -> may it, by name
+ *            -> is the name deleted -> load -> answer
  *
  * The right is checked before the object is looked for: a peer without a role cannot
  * learn which names exist. An answer bears the epoch in which its question began: what
@@ -36,6 +37,7 @@ struct question {
     struct kv_msg_list list; /* LIST */
     char after[KV_NAME_MAX + 1];
     struct kv_principal principal;
+    struct kv_object object; /* found by version, while its head is looked at */
     uint32_t ops;
     uint64_t epochs[KV_VAULTS_MAX]; /* when the decision began */
 };
@@ -52,6 +54,7 @@ static void answer(struct question *question, int rc, const struct kv_buf *paylo
     if (service->keyring != NULL)
         kv_keyring_answer(service->keyring, question->id, question->verb, rc, payload,
                           err);
+    kv_object_free(&question->object);
     kv_task_fini(&question->task);
     free(question);
 }
@@ -159,6 +162,30 @@ static void reply_grant(struct kv_task *task)
     answer_payload(question, &payload);
 }
 
+/* A deleted key keeps its versions for as long as it can be recovered; only its head
+ * tells. */
+static void found_head(struct kv_task *task)
+{
+    struct question *question = question_of(task);
+    const struct kv_row *head = &task->object.row;
+    if ((head->flags & KV_ROW_DELETED) != 0) {
+        struct kv_err err = KV_ERR_INIT;
+        kv_err_set(&err, KV_E_NOT_FOUND, "key.deleted", "the key '%s' was deleted",
+                   head->key.name);
+        kv_task_fail(task, KV_E_NOT_FOUND, &err);
+        return;
+    }
+    if (question->grant.has_version == 0) {
+        kv_task_load(task, KV_KIND_KEY, question->uri.name, question->uri.version,
+                     reply_grant);
+        return;
+    }
+    kv_object_free(&task->object);
+    task->object = question->object;
+    memset(&question->object, 0, sizeof(question->object));
+    reply_grant(task);
+}
+
 static void found_version(struct kv_task *task)
 {
     struct question *question = question_of(task);
@@ -175,9 +202,9 @@ static void found_version(struct kv_task *task)
     }
     if (!decide(question, task->objects[0].row.key.name))
         return;
-    task->object = task->objects[0];
+    question->object = task->objects[0];
     memset(&task->objects[0], 0, sizeof(task->objects[0]));
-    reply_grant(task);
+    kv_task_find_head(task, KV_KIND_KEY, question->object.row.key.name, found_head);
 }
 
 /* Zeros stand for heads in the store: no object has such a version. */
@@ -238,8 +265,7 @@ static void start_grant(struct question *question)
         answer_no_version(question);
         return;
     }
-    kv_task_load(&question->task, KV_KIND_KEY, question->uri.name,
-                 question->uri.version, reply_grant);
+    kv_task_find_head(&question->task, KV_KIND_KEY, question->uri.name, found_head);
 }
 
 /* --- certificates --------------------------------------------------------------------

@@ -385,3 +385,42 @@ Test(grants, anything_else_is_a_damaged_row)
     }
     kv_buf_free(&der);
 }
+
+static void delete_key(const char *name)
+{
+    struct kv_mutation mutation = {.kind = KV_MUTATION_PUT};
+    struct kv_row_key key = {.kind = KV_KIND_KEY};
+    struct kv_buf sealed;
+    kv_buf_init(&sealed, KV_ROW_MAX);
+    memcpy(key.vault, desk.vault->id, KV_ID_LEN);
+    (void)snprintf(key.name, sizeof(key.name), "%s", name);
+    cr_assert_eq(desk_get(&desk, &key, false, &mutation.row, &sealed), 0);
+    mutation.expect = mutation.row.row_version++;
+    mutation.row.flags |= KV_ROW_DELETED;
+    desk_apply(&desk, &mutation, 1);
+    kv_buf_free(&sealed);
+}
+
+Test(grants, a_deleted_key_is_said_to_be_so_only_to_who_may_use_it)
+{
+    give("tls-server", "/default/keys/k");
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), 0);
+    const struct kv_role_granted before = granted();
+    struct kv_role_grant by_version = {.uid = PEER, .has_version = 1};
+    memcpy(by_version.version, before.ident.version, KV_ID_LEN);
+    cr_assert_eq(ask(KV_ROLE_GRANT, &by_version), 0);
+    char pinned[sizeof(before.uri)];
+    (void)snprintf(pinned, sizeof(pinned), "%s", before.uri);
+    delete_key("k");
+    cr_assert_eq(ask(KV_ROLE_GRANT, &by_version), KV_E_NOT_FOUND);
+    cr_expect_str_eq(desk.link.answer_err.id, "key.deleted");
+    cr_expect_str_eq(desk.link.answer_err.message, "the key 'k' was deleted");
+    cr_assert_eq(ask_uri(pinned, 0), KV_E_NOT_FOUND);
+    cr_expect_str_eq(desk.link.answer_err.id, "key.deleted");
+    cr_assert_eq(ask_uri("keyvault:keys/k", KV_OP_SIGN), KV_E_NOT_FOUND);
+    cr_expect_str_eq(desk.link.answer_err.id, "key.deleted");
+    take_away();
+    cr_assert_eq(ask(KV_ROLE_GRANT, &by_version), KV_E_DENIED);
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), KV_E_DENIED);
+    cr_expect_str_eq(desk.link.answer_err.id, "grant.denied");
+}
