@@ -154,7 +154,7 @@ class Server:
     complaint = re.compile(r"\[(warn|error|crit|alert|emerg)\]|\berror:[0-9A-F]{8}:")
     harmless = re.compile(r"(?!)")
     # What it logs of OpenSSL's reason; None where it logs nothing.
-    cause = re.compile(r"keyvault://default/keys/\S+: cannot reach .*keyvault doctor")
+    cause = re.compile(r"key \S+: cannot reach .*doctor --as \d+ keyvault://default/keys/")
     stop_codes = (0,)       # exit status after SIGTERM
     is_in_chroot = False    # where the path of the key socket does not exist
 
