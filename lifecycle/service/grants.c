@@ -1,8 +1,7 @@
 /*
  * uid -> principal -> role assignments -> what the peer may do with a key.
  *
- *   question -> who (cached, or asked on the pool) -> may it, by name
- *            -> is the name deleted -> load -> answer
+ *   question -> who (cached, or asked on the pool) -> may it, by name -> load -> answer
  *
  * The right is checked before the object is looked for: a peer without a role cannot
  * learn which names exist. An answer bears the epoch in which its question began: what
@@ -37,7 +36,6 @@ struct question {
     struct kv_msg_list list; /* LIST */
     char after[KV_NAME_MAX + 1];
     struct kv_principal principal;
-    struct kv_object object; /* found by version, while its head is looked at */
     uint32_t ops;
     uint64_t epochs[KV_VAULTS_MAX]; /* when the decision began */
 };
@@ -54,7 +52,6 @@ static void answer(struct question *question, int rc, const struct kv_buf *paylo
     if (service->keyring != NULL)
         kv_keyring_answer(service->keyring, question->id, question->verb, rc, payload,
                           err);
-    kv_object_free(&question->object);
     kv_task_fini(&question->task);
     free(question);
 }
@@ -162,28 +159,27 @@ static void reply_grant(struct kv_task *task)
     answer_payload(question, &payload);
 }
 
-/* A deleted key keeps its versions for as long as it can be recovered; only its head
- * tells. */
+/* There is no such key, or its name is that of a deleted one: who may use it hears. */
 static void found_head(struct kv_task *task)
 {
-    struct question *question = question_of(task);
-    const struct kv_row *head = &task->object.row;
-    if ((head->flags & KV_ROW_DELETED) != 0) {
-        struct kv_err err = KV_ERR_INIT;
+    const struct question *question = question_of(task);
+    struct kv_err err = KV_ERR_INIT;
+    if ((task->object.row.flags & KV_ROW_DELETED) != 0)
         kv_err_set(&err, KV_E_NOT_FOUND, "key.deleted", "the key '%s' was deleted",
-                   head->key.name);
-        kv_task_fail(task, KV_E_NOT_FOUND, &err);
-        return;
-    }
-    if (question->grant.has_version == 0) {
-        kv_task_load(task, KV_KIND_KEY, question->uri.name, question->uri.version,
-                     reply_grant);
-        return;
-    }
-    kv_object_free(&task->object);
-    task->object = question->object;
-    memset(&question->object, 0, sizeof(question->object));
-    reply_grant(task);
+                   task->object.row.key.name);
+    else
+        kv_err_set(&err, KV_E_NOT_FOUND, "object.not-found", "there is no key '%s'%s",
+                   question->uri.name,
+                   question->uri.has_version ? " of this version" : "");
+    kv_task_fail(task, KV_E_NOT_FOUND, &err);
+}
+
+static void found_name(struct kv_task *task)
+{
+    if (task->object.row.row_version != 0)
+        reply_grant(task);
+    else
+        kv_task_find_head(task, KV_KIND_KEY, question_of(task)->uri.name, found_head);
 }
 
 static void found_version(struct kv_task *task)
@@ -202,9 +198,9 @@ static void found_version(struct kv_task *task)
     }
     if (!decide(question, task->objects[0].row.key.name))
         return;
-    question->object = task->objects[0];
+    task->object = task->objects[0];
     memset(&task->objects[0], 0, sizeof(task->objects[0]));
-    kv_task_find_head(task, KV_KIND_KEY, question->object.row.key.name, found_head);
+    reply_grant(task);
 }
 
 /* Zeros stand for heads in the store: no object has such a version. */
@@ -265,7 +261,8 @@ static void start_grant(struct question *question)
         answer_no_version(question);
         return;
     }
-    kv_task_find_head(&question->task, KV_KIND_KEY, question->uri.name, found_head);
+    kv_task_find(&question->task, KV_KIND_KEY, question->uri.name,
+                 question->uri.version, found_name);
 }
 
 /* --- certificates --------------------------------------------------------------------
