@@ -288,7 +288,7 @@ if [ "$keep" = 1 ]; then
       . $dev/env
       keyvault cert list
       keyvault doctor
-      openssl storeutl -noout keyvault:
+      openssl storeutl -noout keyvault:///
       curl --cacert $work/conf/ec-vault.crt --resolve ec-vault.localhost:${port[ec-vault]}:127.0.0.1 \\
            https://ec-vault.localhost:${port[ec-vault]}/
 TRY

@@ -1,11 +1,13 @@
 /*
  * STORE loader of the scheme "keyvault".
  *
- * One loader context walks a short plan, made of the URI and of what the caller
- * expects (OSSL_STORE_expect):
+ * One loader context walks a short plan, made of the URI, of what the caller expects
+ * (OSSL_STORE_expect) and of what it searches (OSSL_STORE_find):
  *
- *   KEY -> CERTIFICATES (leaf first) -> done          one name
- *   LIST page by page: NAME objects, or each key      a collection
+ *   KEY -> CERTIFICATES (leaf first) -> done     one name
+ *   LIST page by page                            a collection: NAME objects, or where
+ *                                                something is expected or searched, the
+ *                                                keys and certificates themselves
  *
  * Each LOAD hands over one object. There is no EXPORT_OBJECT: with one, libcrypto 3.0
  * would turn a vault key into a public key of the default provider.
@@ -16,14 +18,16 @@
 #include <openssl/store.h>
 #include <string.h>
 
+#include "provider/search.h"
 #include "store/core/str.h"
 
-enum step { STEP_KEY, STEP_CERTS, STEP_LIST, STEP_DONE };
+enum step { STEP_START, STEP_KEY, STEP_CERTS, STEP_LIST, STEP_DONE };
 
 struct loader {
     struct kv_prov *prov;
     struct kv_uri uri;
     int expect; /* OSSL_STORE_INFO_*, 0 = anything */
+    struct kv_search search;
     enum step step;
     unsigned n_found;
     /* certificates of one name, copied out of the reply */
@@ -38,24 +42,31 @@ struct loader {
     struct kv_msg_list list;
 };
 
-static bool wants(const struct loader *loader, int type)
+/* A LOAD either hands over an object, or goes on to the next candidate, or ends. */
+enum outcome { OUTCOME_NEXT, OUTCOME_EMITTED, OUTCOME_FAILED };
+
+struct sink {
+    OSSL_CALLBACK *object_cb;
+    void *arg;
+};
+
+static bool wants_key(const struct loader *loader)
 {
-    if (loader->expect == 0 || loader->expect == type)
-        return true;
-    return type == OSSL_STORE_INFO_PKEY && loader->expect == OSSL_STORE_INFO_PUBKEY;
+    return (loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY ||
+            loader->expect == OSSL_STORE_INFO_PUBKEY) &&
+           kv_search_fits_keys(&loader->search);
 }
 
-/* Report what failed, about the key, certificate or list that was asked for. */
-static void report(const struct loader *loader, enum kv_uri_collection collection,
-                   const struct kv_err *err)
+static bool wants_cert(const struct loader *loader)
 {
-    char text[KV_URI_MAX + 1];
-    struct kv_uri uri = loader->uri;
-    uri.collection = collection;
-    if (kv_uri_format(&uri, text, sizeof(text)) == 0)
-        kv_reason_raise_about(&loader->prov->core, err, text);
-    else
-        kv_reason_raise_err(&loader->prov->core, err);
+    return loader->expect == 0 || loader->expect == OSSL_STORE_INFO_CERT;
+}
+
+/* Whether a collection gives names: what is in it is neither expected nor searched. */
+static bool wants_names(const struct loader *loader)
+{
+    return loader->expect == OSSL_STORE_INFO_NAME ||
+           (loader->expect == 0 && loader->search.by == KV_SEARCH_ALL);
 }
 
 static void *store_open(void *provctx, const char *text)
@@ -72,21 +83,23 @@ static void *store_open(void *provctx, const char *text)
         return NULL;
     loader->prov = prov;
     loader->uri = uri;
-    if (uri.name[0] == '\0')
-        loader->step = STEP_LIST;
-    else
-        loader->step = uri.collection == KV_URI_CERTIFICATES ? STEP_CERTS : STEP_KEY;
-    memcpy(loader->list.vault, uri.vault, sizeof(loader->list.vault));
-    loader->list.collection =
-        uri.collection == KV_URI_CERTIFICATES ? KV_URI_CERTIFICATES : KV_URI_KEYS;
     return loader;
+}
+
+static void drop_certs(struct loader *loader)
+{
+    for (unsigned i = 0; i < loader->n_certs; i++)
+        OPENSSL_free(loader->cert[i]);
+    loader->n_certs = 0;
+    loader->next_cert = 0;
+    loader->has_certs = false;
 }
 
 static int store_close(void *vloader)
 {
     struct loader *loader = vloader;
-    for (unsigned i = 0; i < loader->n_certs; i++)
-        OPENSSL_free(loader->cert[i]);
+    drop_certs(loader);
+    kv_search_fini(&loader->search);
     OPENSSL_free(loader->page);
     OPENSSL_free(loader);
     return 1;
@@ -102,7 +115,8 @@ static const OSSL_PARAM *store_settable(void *provctx)
 {
     static const OSSL_PARAM settable[] = {
         OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
-        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0), OSSL_PARAM_END};
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
+        KV_SEARCH_SETTABLE, OSSL_PARAM_END};
     (void)provctx;
     return settable;
 }
@@ -111,11 +125,52 @@ static int store_set_params(void *vloader, const OSSL_PARAM params[])
 {
     struct loader *loader = vloader;
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
-    return p == NULL || OSSL_PARAM_get_int(p, &loader->expect);
+    return (p == NULL || OSSL_PARAM_get_int(p, &loader->expect)) &&
+           kv_search_set(loader->prov, &loader->search, params);
 }
 
+/* End, and report what failed about the key, certificate or list that was asked for. */
+static enum outcome fail(struct loader *loader, const struct kv_uri *about,
+                         enum kv_uri_collection collection, const struct kv_err *err)
+{
+    char text[KV_URI_MAX + 1];
+    struct kv_uri uri = *about;
+    uri.collection = collection;
+    loader->step = STEP_DONE;
+    if (err->code != 0 && kv_uri_format(&uri, text, sizeof(text)) == 0)
+        kv_reason_raise_about(&loader->prov->core, err, text);
+    else if (err->code != 0)
+        kv_reason_raise_err(&loader->prov->core, err);
+    return OUTCOME_FAILED;
+}
+
+static enum outcome refuse(struct loader *loader, enum kv_reason reason,
+                           const char *what, const char *instead)
+{
+    loader->step = STEP_DONE;
+    kv_reason_raise(&loader->prov->core, reason, "keyvault: %s; %s%s", what, instead,
+                    loader->uri.name);
+    return OUTCOME_FAILED;
+}
+
+/* --- one name --- */
+
+static bool wants_this_key(const struct loader *loader, const struct kv_pkey *key)
+{
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    if (loader->search.by != KV_SEARCH_FINGERPRINT)
+        return true;
+    if (kv_pkey_spki_dup(key, &spki, &len) != 0)
+        return false;
+    bool is_wanted = kv_search_wants_key(&loader->search, spki, len);
+    OPENSSL_free(spki);
+    return is_wanted;
+}
+
+/* Emit a key if it is wanted. Returns 0 or the failure. */
 static int load_key(struct loader *loader, const struct kv_uri *uri,
-                    OSSL_CALLBACK *object_cb, void *arg, struct kv_err *err)
+                    const struct sink *sink, enum outcome *outcome, struct kv_err *err)
 {
     struct kv_pkey *key = NULL;
     bool is_private = loader->expect != OSSL_STORE_INFO_PUBKEY;
@@ -123,7 +178,13 @@ static int load_key(struct loader *loader, const struct kv_uri *uri,
     if (rc != 0)
         return rc;
     loader->n_found++;
-    return kv_pkey_take_emit(key, object_cb, arg) ? 0 : KV_E_INTERNAL;
+    if (!wants_this_key(loader, key)) {
+        kv_pkey_unref(key);
+        return 0;
+    }
+    *outcome = kv_pkey_take_emit(key, sink->object_cb, sink->arg) ? OUTCOME_EMITTED
+                                                                  : OUTCOME_FAILED;
+    return 0;
 }
 
 static int on_certs(void *arg, struct kv_bytes payload, struct kv_err *err)
@@ -143,33 +204,38 @@ static int on_certs(void *arg, struct kv_bytes payload, struct kv_err *err)
     return 0;
 }
 
-static int fetch_certs(struct loader *loader, struct kv_err *err)
+static int fetch_certs(struct loader *loader, const struct kv_uri *uri,
+                       struct kv_err *err)
 {
     struct kv_msg_uri msg = {.ops = 0};
-    struct kv_uri named = loader->uri;
+    struct kv_uri named = *uri;
     named.collection = KV_URI_CERTIFICATES;
     int rc = kv_uri_format(&named, msg.uri, sizeof(msg.uri));
     if (rc != 0)
         return kv_err_set(err, rc, "client.too-big", "the URI is too long");
+    drop_certs(loader);
+    loader->has_certs = true;
     const struct kv_client_call call = {
         .verb = KV_VERB_CERT, .msg = &msg, .on_reply = on_certs, .arg = loader};
     return kv_client_call(loader->prov->client, &call, err);
 }
 
-static int emit_cert(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
+/* Emit certificate `i` of those that were fetched, if it is wanted. */
+static enum outcome emit_cert(struct loader *loader, unsigned i,
+                              const struct sink *sink)
 {
     int type = OSSL_OBJECT_CERT;
-    unsigned i = loader->next_cert++;
-    if (loader->next_cert >= loader->n_certs)
-        loader->step = STEP_DONE;
+    loader->n_found++;
+    if (!kv_search_wants_cert(loader->prov, &loader->search, loader->cert[i],
+                              loader->cert_len[i]))
+        return OUTCOME_NEXT;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, loader->cert[i],
                                           loader->cert_len[i]),
         OSSL_PARAM_construct_end(),
     };
-    loader->n_found++;
-    return object_cb(params, arg);
+    return sink->object_cb(params, sink->arg) ? OUTCOME_EMITTED : OUTCOME_FAILED;
 }
 
 /* A short URI may name a key, a certificate or both: one of them is enough. */
@@ -179,58 +245,37 @@ static bool is_forgivable(const struct loader *loader, int rc)
            loader->expect == 0;
 }
 
-static int step_certs(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
+static enum outcome step_certs(struct loader *loader, const struct sink *sink)
 {
     struct kv_err err = KV_ERR_INIT;
-    if (!wants(loader, OSSL_STORE_INFO_CERT)) {
-        loader->step = STEP_DONE;
-        if (loader->uri.collection == KV_URI_CERTIFICATES)
-            kv_reason_raise(&loader->prov->core, KV_REASON_NOT_FOUND,
-                            "keyvault: certificates/%s names a certificate, but a key "
-                            "is expected; name keys/%s",
-                            loader->uri.name, loader->uri.name);
-        return 0;
-    }
     if (!loader->has_certs) {
-        loader->has_certs = true;
-        int rc = fetch_certs(loader, &err);
-        if (rc != 0) {
+        int rc = fetch_certs(loader, &loader->uri, &err);
+        if (is_forgivable(loader, rc) && loader->n_found > 0) {
             loader->step = STEP_DONE;
-            if (!is_forgivable(loader, rc) || loader->n_found == 0)
-                report(loader, KV_URI_CERTIFICATES, &err);
-            return 0;
+            return OUTCOME_NEXT;
         }
+        if (rc != 0)
+            return fail(loader, &loader->uri, KV_URI_CERTIFICATES, &err);
     }
-    return emit_cert(loader, object_cb, arg);
+    unsigned i = loader->next_cert++;
+    if (loader->next_cert >= loader->n_certs)
+        loader->step = STEP_DONE;
+    return emit_cert(loader, i, sink);
 }
 
-static int step_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
+static enum outcome step_key(struct loader *loader, const struct sink *sink)
 {
     struct kv_err err = KV_ERR_INIT;
-    bool has_both = loader->uri.collection == KV_URI_ANY;
-    loader->step = has_both ? STEP_CERTS : STEP_DONE;
-    if (!wants(loader, OSSL_STORE_INFO_PKEY)) {
-        if (has_both)
-            return step_certs(loader, object_cb, arg);
-        kv_reason_raise(&loader->prov->core, KV_REASON_NOT_FOUND,
-                        "keyvault: keys/%s names a key, but a certificate is expected; "
-                        "name certificates/%s",
-                        loader->uri.name, loader->uri.name);
-        return 0;
-    }
-    int rc = load_key(loader, &loader->uri, object_cb, arg, &err);
-    if (rc == 0) {
-        if (!wants(loader, OSSL_STORE_INFO_CERT))
-            loader->step = STEP_DONE;
-        return 1;
-    }
-    if (is_forgivable(loader, rc))
-        return step_certs(loader, object_cb, arg);
-    loader->step = STEP_DONE;
-    if (err.code != 0)
-        report(loader, KV_URI_KEYS, &err);
-    return 0;
+    enum outcome outcome = OUTCOME_NEXT;
+    bool has_certs = loader->uri.collection == KV_URI_ANY && wants_cert(loader);
+    loader->step = has_certs ? STEP_CERTS : STEP_DONE;
+    int rc = load_key(loader, &loader->uri, sink, &outcome, &err);
+    if (rc != 0 && !is_forgivable(loader, rc))
+        return fail(loader, &loader->uri, KV_URI_KEYS, &err);
+    return outcome;
 }
+
+/* --- a collection --- */
 
 static int on_list(void *arg, struct kv_bytes payload, struct kv_err *err)
 {
@@ -262,8 +307,10 @@ static void turn_page(struct loader *loader, const struct kv_uri *last)
     bool has_more =
         loader->page->has_more != 0 && last != NULL &&
         kv_str_copy(loader->list.after, sizeof(loader->list.after), last->name) == 0;
-    if (!has_more && loader->uri.collection == KV_URI_ANY &&
-        loader->list.collection == KV_URI_KEYS) {
+    bool has_certs = loader->uri.collection == KV_URI_ANY &&
+                     loader->list.collection == KV_URI_KEYS &&
+                     (wants_names(loader) || wants_cert(loader));
+    if (!has_more && has_certs) {
         loader->list.collection = KV_URI_CERTIFICATES;
         loader->list.after[0] = '\0';
     } else if (!has_more) {
@@ -273,84 +320,150 @@ static void turn_page(struct loader *loader, const struct kv_uri *last)
     loader->page = NULL;
 }
 
-static int emit_name(struct loader *loader, const char *uri, const char *desc,
-                     OSSL_CALLBACK *object_cb, void *arg)
+static enum outcome emit_name(const struct kv_msg_list_entry *entry,
+                              const struct sink *sink)
 {
     int type = OSSL_OBJECT_NAME;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, (char *)(uintptr_t)uri,
-                                         0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA,
+                                         (char *)(uintptr_t)entry->uri, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DESC,
-                                         (char *)(uintptr_t)desc, 0),
+                                         (char *)(uintptr_t)entry->desc, 0),
         OSSL_PARAM_construct_end(),
     };
-    loader->n_found++;
-    return object_cb(params, arg);
+    return sink->object_cb(params, sink->arg) ? OUTCOME_EMITTED : OUTCOME_FAILED;
+}
+
+/* An entry that was removed since it was listed, or that cannot be used at present, is
+ * passed over; anything else would fail for each entry again. */
+static bool is_passed_over(const struct loader *loader, int rc)
+{
+    return rc == KV_E_NOT_FOUND || (loader->search.by != KV_SEARCH_ALL &&
+                                    (rc == KV_E_DENIED || rc == KV_E_STATE));
+}
+
+/* The object that an entry names; of a certificate the leaf alone. */
+static enum outcome emit_object(struct loader *loader, const struct kv_uri *uri,
+                                const struct sink *sink)
+{
+    struct kv_err err = KV_ERR_INIT;
+    enum outcome outcome = OUTCOME_NEXT;
+    int rc = 0;
+    if (loader->list.collection == KV_URI_KEYS) {
+        rc = load_key(loader, uri, sink, &outcome, &err);
+    } else {
+        rc = fetch_certs(loader, uri, &err);
+        if (rc == 0)
+            outcome = emit_cert(loader, 0, sink);
+    }
+    if (rc == 0 || is_passed_over(loader, rc))
+        return outcome;
+    return fail(loader, uri, loader->list.collection, &err);
 }
 
 /* One entry of the page, as the caller wants it. */
-static int emit_entry(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
+static enum outcome step_entry(struct loader *loader, const struct sink *sink)
 {
     struct kv_err err = KV_ERR_INIT;
     struct kv_uri uri;
     const struct kv_msg_list_entry *entry = &loader->page->entry[loader->next_entry++];
-    int ok = 0;
-    if (kv_uri_parse(entry->uri, strlen(entry->uri), &uri, &err) != 0) {
-        loader->step = STEP_DONE;
-        kv_reason_raise_err(&loader->prov->core, &err);
-        return 0;
-    }
-    if (loader->expect == 0 || loader->expect == OSSL_STORE_INFO_NAME) {
-        ok = emit_name(loader, entry->uri, entry->desc, object_cb, arg);
-    } else {
-        int rc = load_key(loader, &uri, object_cb, arg, &err);
-        ok = rc == 0;
-        if (err.code != 0)
-            kv_reason_raise_about(&loader->prov->core, &err, entry->uri);
-    }
-    turn_page(loader, &uri);
-    return ok;
+    if (kv_uri_parse(entry->uri, strlen(entry->uri), &uri, &err) != 0)
+        return fail(loader, &loader->uri, loader->list.collection, &err);
+    enum outcome outcome =
+        wants_names(loader) ? emit_name(entry, sink) : emit_object(loader, &uri, sink);
+    if (loader->step == STEP_LIST)
+        turn_page(loader, &uri);
+    return outcome;
 }
 
-static int step_list(struct loader *loader, OSSL_CALLBACK *object_cb, void *arg)
+static enum outcome step_list(struct loader *loader, const struct sink *sink)
 {
     struct kv_err err = KV_ERR_INIT;
-    bool is_key = loader->expect == OSSL_STORE_INFO_PKEY ||
-                  loader->expect == OSSL_STORE_INFO_PUBKEY;
-    while (loader->step == STEP_LIST) {
-        if (loader->expect == OSSL_STORE_INFO_CERT ||
-            (is_key && loader->list.collection == KV_URI_CERTIFICATES))
-            break; /* certificates are listed by name, and loaded one by one */
-        if (loader->page == NULL && next_page(loader, &err) != 0) {
-            report(loader, loader->list.collection, &err);
-            break;
-        }
-        if (loader->next_entry < loader->page->n)
-            return emit_entry(loader, object_cb, arg);
-        turn_page(loader, NULL);
-    }
+    if (loader->page == NULL && next_page(loader, &err) != 0)
+        return fail(loader, &loader->uri, loader->list.collection, &err);
+    if (loader->next_entry < loader->page->n)
+        return step_entry(loader, sink);
+    turn_page(loader, NULL);
+    return OUTCOME_NEXT;
+}
+
+/* --- the plan --- */
+
+/* Where the URI has nothing of the expected type. Lists of revocation and parameters
+ * are never here: a program that looks for them finds none, and that is no error. */
+static enum outcome nothing(struct loader *loader)
+{
+    if (loader->expect == OSSL_STORE_INFO_CERT)
+        return refuse(loader, KV_REASON_NOT_FOUND,
+                      "the URI names a key, but a certificate is expected",
+                      "name certificates/");
+    if (loader->expect == OSSL_STORE_INFO_PKEY ||
+        loader->expect == OSSL_STORE_INFO_PUBKEY)
+        return refuse(loader, KV_REASON_NOT_FOUND,
+                      "the URI names a certificate, but a key is expected",
+                      "name keys/");
     loader->step = STEP_DONE;
-    return 0;
+    return OUTCOME_NEXT;
+}
+
+static enum outcome step_start(struct loader *loader)
+{
+    struct kv_uri *uri = &loader->uri;
+    bool is_list = uri->name[0] == '\0' && loader->search.by != KV_SEARCH_ALIAS;
+    bool is_name = is_list && wants_names(loader);
+    bool has_key =
+        uri->collection != KV_URI_CERTIFICATES && (is_name || wants_key(loader));
+    bool has_certs = uri->collection != KV_URI_KEYS && (is_name || wants_cert(loader));
+    if (!kv_search_fits_keys(&loader->search) && !has_certs)
+        return refuse(loader, KV_REASON_UNSUPPORTED,
+                      "keys have no subject, issuer or serial number",
+                      "search by alias or fingerprint, or search certificates/");
+    if (!has_key && !has_certs)
+        return nothing(loader);
+    if (loader->search.by == KV_SEARCH_ALIAS && uri->name[0] == '\0')
+        memcpy(uri->name, loader->search.alias, sizeof(uri->name));
+    if (is_list) {
+        memcpy(loader->list.vault, uri->vault, sizeof(loader->list.vault));
+        loader->list.collection = has_key ? KV_URI_KEYS : KV_URI_CERTIFICATES;
+        loader->step = STEP_LIST;
+    } else if (loader->search.by == KV_SEARCH_ALIAS &&
+               !kv_str_equal_nocase(uri->name, loader->search.alias)) {
+        loader->step = STEP_DONE; /* another name */
+    } else {
+        loader->step = has_key ? STEP_KEY : STEP_CERTS;
+    }
+    return OUTCOME_NEXT;
+}
+
+static enum outcome step(struct loader *loader, const struct sink *sink)
+{
+    switch (loader->step) {
+    case STEP_START:
+        return step_start(loader);
+    case STEP_KEY:
+        return step_key(loader, sink);
+    case STEP_CERTS:
+        return step_certs(loader, sink);
+    case STEP_LIST:
+        return step_list(loader, sink);
+    case STEP_DONE:
+        break;
+    }
+    return OUTCOME_FAILED;
 }
 
 static int store_load(void *vloader, OSSL_CALLBACK *object_cb, void *object_cbarg,
                       OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct loader *loader = vloader;
+    const struct sink sink = {.object_cb = object_cb, .arg = object_cbarg};
     (void)pw_cb; /* no secret is ever asked for here */
     (void)pw_cbarg;
-    switch (loader->step) {
-    case STEP_KEY:
-        return step_key(loader, object_cb, object_cbarg);
-    case STEP_CERTS:
-        return step_certs(loader, object_cb, object_cbarg);
-    case STEP_LIST:
-        return step_list(loader, object_cb, object_cbarg);
-    case STEP_DONE:
-        break;
-    }
-    return 0;
+    enum outcome outcome = OUTCOME_NEXT;
+    while (outcome == OUTCOME_NEXT && loader->step != STEP_DONE)
+        outcome = step(loader, &sink);
+    return outcome == OUTCOME_EMITTED;
 }
 
 #define ROW(NAME, name, fn)                                                            \

@@ -89,8 +89,14 @@ says fresh.unheard-of fresh.unseen fresh.nowhere http.refused
   bad=1
 }
 
+line provider/client.c 'const char *u = "keyvault:keys/web";'
+echo 'openssl pkey -in keyvault:web' >>docs/uri.md
+refuses canonical_uris
+says 'provider/client.c:1:' 'docs/uri.md:.*-in keyvault:web'
+
 # shellcheck disable=SC2016 # backquotes of Markdown
 printf '| `%s` |\n' 'provider/absent.sh: any' 'provider/tls.sh: tls1_9 by nobody' 'unit/test_provider.c: has_wings' >>docs/provider.md
+# shellcheck disable=SC2016 # backquotes of Markdown
 printf '\n| test | `p256` | `p7` |\n|---|---|---|\n| `provider/matrix.sh: pkey -hover` | yes | - |\n' >>docs/provider.md
 refuses provider_table
 says 'names provider/absent.sh' 'tls.sh does not have: tls1_9 by nobody' \

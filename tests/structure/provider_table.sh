@@ -97,7 +97,8 @@ unknown() { # unknown PATH <NAMES
 }
 
 bad=0
-for file in $(cut -f 1 "$tmp/names" | sort -u); do
+cut -f 1 "$tmp/names" | sort -u >"$tmp/files"
+while read -r file; do
   path=tests/integration/$file
   [ -f "$path" ] || path=tests/$file
   [ -f "$path" ] || {
@@ -109,7 +110,7 @@ for file in $(cut -f 1 "$tmp/names" | sort -u); do
   [ -s "$tmp/unknown" ] || continue
   bad=1
   sed "s|^|$page names a test that $file does not have: |" "$tmp/unknown"
-done
+done <"$tmp/files"
 n=$(wc -l <"$tmp/names")
 echo "$n names"
 [ "$n" -ge 40 ] || {
