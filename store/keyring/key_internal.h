@@ -36,11 +36,14 @@ struct kv_key_op {
 
 struct kv_key_slot {
     struct kv_key_op op[KV_KEY_OPS];
-    unsigned next; /* which entry is replaced next */
+    unsigned next;     /* which entry is replaced next */
+    int64_t signed_us; /* the last ECDSA signature without a prepared nonce; 0: none */
 };
 
 struct kv_key {
     atomic_uint n_refs;
+    atomic_uint_least64_t nonce_id; /* of its prepared nonces, 0: none (nonce.c) */
+    atomic_bool is_retired;         /* gets no more of them */
     uint8_t kty;
     uint8_t curve;
     uint16_t bits;

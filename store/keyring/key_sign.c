@@ -11,6 +11,7 @@
 #include <openssl/rsa.h>
 
 #include "store/keyring/key_internal.h"
+#include "store/keyring/nonce.h"
 
 static uint64_t tag_of(enum kv_key_op_kind kind, const struct kv_msg_sign *msg)
 {
@@ -171,6 +172,9 @@ int kv_key_sign(struct kv_key *key, unsigned slot, const struct kv_msg_sign *msg
     bool ok = false;
     if (msg->sig == KV_SIG_EDDSA) {
         ok = sign_eddsa(key, slot, msg->input, sig, &sig_len);
+    } else if (msg->sig == KV_SIG_ECDSA &&
+               kv_nonce_sign(key, slot, msg->input, sig, &sig_len)) {
+        ok = true;
     } else {
         struct kv_key_op *op = prepare(key, slot, KV_KEY_OP_SIGN, msg);
         ok = op != NULL && EVP_PKEY_sign(op->pctx, sig, &sig_len, msg->input.data,

@@ -22,6 +22,7 @@
 
 #include "store/core/secret.h"
 #include "store/keyring/key_internal.h"
+#include "store/keyring/nonce.h"
 
 #define PKCS8_MAX 8192
 
@@ -317,6 +318,7 @@ void kv_key_unref(struct kv_key *key)
         return;
     if (atomic_fetch_sub_explicit(&key->n_refs, 1, memory_order_acq_rel) != 1)
         return;
+    kv_nonce_retire(key);
     for (size_t i = 0; i < KV_KEY_SLOTS; i++) {
         for (size_t j = 0; key->slot[i] != NULL && j < KV_KEY_OPS; j++)
             op_free(&key->slot[i]->op[j]);

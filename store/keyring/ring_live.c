@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "store/keyring/nonce.h"
 #include "store/keyring/ring_internal.h"
 
 void kv_live_release(struct kv_live *live)
@@ -51,10 +52,17 @@ static bool find_live(struct kv_ring *ring, const uint8_t *version,
     return is_found;
 }
 
+/* A key leaves the table: who holds it may end what was begun. */
+static void dismiss(struct kv_live *live)
+{
+    kv_nonce_retire(live->key);
+    kv_live_release(live);
+}
+
 static void on_evict(void *arg, uint32_t index)
 {
     struct kv_ring *ring = arg;
-    kv_live_release(&ring->live_rows[index].live);
+    dismiss(&ring->live_rows[index].live);
 }
 
 /* A row that is newer than what stands there replaces it; an older one does not. */
@@ -68,7 +76,7 @@ static void keep_live(struct kv_ring *ring, const struct kv_live *live,
     struct kv_ring_live *row = &ring->live_rows[at];
     if (is_new || row->live.ident.row_version <= live->ident.row_version) {
         if (!is_new)
-            kv_live_release(&row->live);
+            dismiss(&row->live);
         row->live = *live;
         (void)kv_key_ref(row->live.key); /* for the table */
         memcpy(row->digest, digest, KV_LIVE_DIGEST_LEN);

@@ -14,9 +14,10 @@
 #define LEN_MIN 16
 #define WORD_BITS 32
 
-int kv_order_init(struct kv_order *order, const uint8_t *bytes, size_t len)
+int kv_scalar_order_init(struct kv_scalar_order *order, const uint8_t *bytes,
+                         size_t len)
 {
-    *order = (struct kv_order){.len = (unsigned)len};
+    *order = (struct kv_scalar_order){.len = (unsigned)len};
     if (len < LEN_MIN || len > KV_SCALAR_MAX_LEN || bytes[0] == 0 ||
         (bytes[len - 1] & 1) == 0)
         return KV_E_INVALID;
@@ -32,7 +33,7 @@ int kv_order_init(struct kv_order *order, const uint8_t *bytes, size_t len)
     return 0;
 }
 
-void kv_scalar_read(struct kv_scalar *out, const struct kv_order *order,
+void kv_scalar_read(struct kv_scalar *out, const struct kv_scalar_order *order,
                     const uint8_t *bytes, size_t len)
 {
     KV_ASSERT(len <= order->len);
@@ -41,7 +42,7 @@ void kv_scalar_read(struct kv_scalar *out, const struct kv_order *order,
         out->word[i / 4] |= (uint32_t)bytes[len - 1 - i] << (8 * (i % 4));
 }
 
-void kv_scalar_put(const struct kv_scalar *scalar, const struct kv_order *order,
+void kv_scalar_put(const struct kv_scalar *scalar, const struct kv_scalar_order *order,
                    uint8_t *bytes)
 {
     for (size_t i = 0; i < order->len; i++)
@@ -49,7 +50,7 @@ void kv_scalar_put(const struct kv_scalar *scalar, const struct kv_order *order,
 }
 
 /* t = t - n if that is not negative; t has one word more than n. */
-static void reduce_once(uint32_t *t, const struct kv_order *order)
+static void reduce_once(uint32_t *t, const struct kv_scalar_order *order)
 {
     uint32_t less[KV_SCALAR_WORDS + 1];
     uint64_t borrow = 0;
@@ -82,7 +83,7 @@ static void add_product(uint32_t *t, uint32_t a, const uint32_t *b, unsigned n_w
     }
 }
 
-void kv_scalar_mul_add(struct kv_scalar *out, const struct kv_order *order,
+void kv_scalar_mul_add(struct kv_scalar *out, const struct kv_scalar_order *order,
                        const struct kv_scalar *a_r, const struct kv_scalar *m,
                        const struct kv_scalar *b)
 {
@@ -108,7 +109,8 @@ void kv_scalar_mul_add(struct kv_scalar *out, const struct kv_order *order,
     kv_wipe(t, sizeof(t));
 }
 
-bool kv_scalar_is_zero(const struct kv_scalar *scalar, const struct kv_order *order)
+bool kv_scalar_is_zero(const struct kv_scalar *scalar,
+                       const struct kv_scalar_order *order)
 {
     uint32_t any = 0;
     for (unsigned i = 0; i < order->n_words; i++)

@@ -23,7 +23,7 @@ struct kv_scalar {
 };
 
 /* The modulus. R, below, is 2^(32 n_words). */
-struct kv_order {
+struct kv_scalar_order {
     unsigned n_words;
     unsigned len; /* bytes of a number */
     struct kv_scalar n;
@@ -31,23 +31,24 @@ struct kv_order {
 };
 
 /* Set the modulus: odd, without zeros in front, 16 to KV_SCALAR_MAX_LEN bytes. */
-int kv_order_init(struct kv_order *order, const uint8_t *bytes,
-                  size_t len) KV_MUST_CHECK;
+int kv_scalar_order_init(struct kv_scalar_order *order, const uint8_t *bytes,
+                         size_t len) KV_MUST_CHECK;
 
 /* Read at most order->len bytes; the number may be as large as the bytes say. */
-void kv_scalar_read(struct kv_scalar *out, const struct kv_order *order,
+void kv_scalar_read(struct kv_scalar *out, const struct kv_scalar_order *order,
                     const uint8_t *bytes, size_t len);
 
 /* Write order->len bytes. */
-void kv_scalar_put(const struct kv_scalar *scalar, const struct kv_order *order,
+void kv_scalar_put(const struct kv_scalar *scalar, const struct kv_scalar_order *order,
                    uint8_t *bytes);
 
 /* out = a m + b modulo n, where `a_r` is a R modulo n and b is less than n. `m` may be
  * any number that was read. */
-void kv_scalar_mul_add(struct kv_scalar *out, const struct kv_order *order,
+void kv_scalar_mul_add(struct kv_scalar *out, const struct kv_scalar_order *order,
                        const struct kv_scalar *a_r, const struct kv_scalar *m,
                        const struct kv_scalar *b);
 
-bool kv_scalar_is_zero(const struct kv_scalar *scalar, const struct kv_order *order);
+bool kv_scalar_is_zero(const struct kv_scalar *scalar,
+                       const struct kv_scalar_order *order);
 
 #endif

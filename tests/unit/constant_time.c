@@ -34,14 +34,14 @@ out:
  * report. What is secret are the nonce's inverse and its product with the key. */
 static int end_signature(const uint8_t *secret)
 {
-    struct kv_order order;
+    struct kv_scalar_order order;
     struct kv_scalar inverse;
     struct kv_scalar product;
     struct kv_scalar digest;
     uint8_t n[KV_SCALAR_MAX_LEN];
     uint8_t s[KV_SCALAR_MAX_LEN];
     memset(n, 0xff, sizeof(n));
-    int rc = kv_order_init(&order, n, sizeof(n));
+    int rc = kv_scalar_order_init(&order, n, sizeof(n));
     if (rc != 0)
         return rc;
     kv_scalar_read(&inverse, &order, secret, KV_SCALAR_MAX_LEN);

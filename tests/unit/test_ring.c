@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "store/keyring/key_internal.h"
 #include "store/keyring/ring_internal.h"
 #include "tests/support/room.h"
 
@@ -166,6 +167,59 @@ Test(ring, older_row_than_the_live_one_is_refused, .init = setup, .fini = teardo
 }
 
 /* The live key gives way in its table; then an older state comes in by another door. */
+/* Prepared nonces go with the key: nonce.h. */
+Test(ring, key_that_gave_way_is_retired, .init = setup, .fini = teardown)
+{
+    struct kv_buf newer;
+    struct kv_live old = {.key = NULL};
+    struct kv_live live = {.key = NULL};
+    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN);
+    kv_buf_init(&newer, KV_ROW_MAX);
+    cr_assert_eq(kv_ring_load(room.ring, &granted.ident, granted.row, &old, NULL), 0);
+    cr_expect_not(atomic_load(&old.key->is_retired));
+    struct kv_ident ident = granted.ident;
+    ident.row_version++;
+    kv_room_key(&room, &ident, &attrs, &newer);
+    cr_assert_eq(kv_ring_load(room.ring, &ident,
+                              (struct kv_bytes){newer.data, newer.len}, &live, NULL),
+                 0);
+    cr_expect(atomic_load(&old.key->is_retired));
+    cr_expect_not(atomic_load(&live.key->is_retired));
+    kv_live_release(&old);
+    kv_live_release(&live);
+    kv_buf_free(&newer);
+}
+
+Test(ring, key_pushed_out_by_others_is_retired, .init = setup, .fini = teardown)
+{
+    struct kv_live old = {.key = NULL};
+    cr_assert_eq(kv_ring_load(room.ring, &granted.ident, granted.row, &old, NULL), 0);
+    struct kv_ident ident = granted.ident;
+    for (uint32_t i = 1; i <= KV_RING_LIVE_MAX; i++) { /* the same key, other names */
+        struct kv_live live = {.key = NULL};
+        struct kv_buf body;
+        struct kv_buf sealed;
+        const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN);
+        kv_buf_init_secret(&body, KV_BODY_MAX);
+        kv_buf_init(&sealed, KV_ROW_MAX);
+        memcpy(ident.version, &i, sizeof(i));
+        cr_assert_eq(kv_body_put(&body, old.key, &attrs), 0);
+        cr_assert_eq(kv_ring_seal(room.ring, &ident,
+                                  (struct kv_bytes){body.data, body.len}, &sealed,
+                                  NULL),
+                     0);
+        cr_assert_eq(kv_ring_load(room.ring, &ident,
+                                  (struct kv_bytes){sealed.data, sealed.len}, &live,
+                                  NULL),
+                     0);
+        kv_live_release(&live);
+        kv_buf_free(&body);
+        kv_buf_free(&sealed);
+    }
+    cr_expect(atomic_load(&old.key->is_retired));
+    kv_live_release(&old);
+}
+
 Test(ring, grant_is_not_honoured_by_an_older_state, .init = setup, .fini = teardown)
 {
     struct kv_live live = {.key = NULL};

@@ -16,7 +16,7 @@ static const int curves[] = {NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1,
 enum { N_CURVES = 4, N_RANDOM = 500 };
 
 struct field {
-    struct kv_order order;
+    struct kv_scalar_order order;
     BIGNUM *n;
     BIGNUM *r; /* R modulo n */
     BN_CTX *ctx;
@@ -30,7 +30,7 @@ static void field_init(struct field *field, int curve)
     field->n = BN_dup(EC_GROUP_get0_order(group));
     field->r = BN_new();
     const int len = BN_bn2bin(field->n, bytes);
-    cr_assert_eq(kv_order_init(&field->order, bytes, (size_t)len), 0);
+    cr_assert_eq(kv_scalar_order_init(&field->order, bytes, (size_t)len), 0);
     cr_assert_eq(BN_set_bit(field->r, (int)field->order.n_words * 32), 1);
     cr_assert_eq(BN_mod(field->r, field->r, field->n, field->ctx), 1);
     EC_GROUP_free(group);
@@ -151,15 +151,15 @@ Test(scalar, short_bytes_are_small_numbers)
 
 Test(scalar, moduli_that_cannot_be_orders_are_refused)
 {
-    struct kv_order order;
+    struct kv_scalar_order order;
     uint8_t bytes[KV_SCALAR_MAX_LEN + 1];
     memset(bytes, 0xff, sizeof(bytes));
-    cr_expect_eq(kv_order_init(&order, bytes, KV_SCALAR_MAX_LEN), 0);
-    cr_expect_eq(kv_order_init(&order, bytes, sizeof(bytes)), KV_E_INVALID);
-    cr_expect_eq(kv_order_init(&order, bytes, 15), KV_E_INVALID);
+    cr_expect_eq(kv_scalar_order_init(&order, bytes, KV_SCALAR_MAX_LEN), 0);
+    cr_expect_eq(kv_scalar_order_init(&order, bytes, sizeof(bytes)), KV_E_INVALID);
+    cr_expect_eq(kv_scalar_order_init(&order, bytes, 15), KV_E_INVALID);
     bytes[31] = 0xfe; /* even */
-    cr_expect_eq(kv_order_init(&order, bytes, 32), KV_E_INVALID);
+    cr_expect_eq(kv_scalar_order_init(&order, bytes, 32), KV_E_INVALID);
     bytes[31] = 0xff;
     bytes[0] = 0; /* shorter than it says */
-    cr_expect_eq(kv_order_init(&order, bytes, 32), KV_E_INVALID);
+    cr_expect_eq(kv_scalar_order_init(&order, bytes, 32), KV_E_INVALID);
 }
