@@ -10,6 +10,7 @@
  */
 #include "provider/sig_common.h"
 
+#include <openssl/rsa.h>
 #include <string.h>
 
 struct kv_sigctx *kv_sig_new(void *provctx, const struct kv_sig_kind *kind)
@@ -75,6 +76,9 @@ int kv_sig_begin(struct kv_sigctx *ctx, void *vkey, bool is_digest_op,
     }
     kv_delegate_free(ctx->delegate);
     ctx->delegate = NULL;
+    ctx->pad_mode = RSA_PKCS1_PADDING;
+    ctx->salt_len = RSA_PSS_SALTLEN_AUTO;
+    ctx->mgf1_md = KV_MD_NONE;
     ctx->is_digest_op = false; /* INIT itself may name the digest */
     if (params != NULL && !ctx->kind->set_params(ctx, params))
         return 0;
@@ -104,6 +108,13 @@ int kv_sig_request(struct kv_sigctx *ctx, unsigned char *sig, size_t *sig_len,
     if (sig == NULL) {
         *sig_len = max_size;
         return max_size > 0;
+    }
+    if (sig_size < max_size) { /* though an ECDSA signature might happen to fit */
+        kv_reason_raise(&ctx->prov->core, KV_REASON_BUFFER_TOO_SMALL,
+                        "keyvault: a signature by this key has up to %zu bytes, the "
+                        "buffer has %zu",
+                        max_size, sig_size);
+        return 0;
     }
     struct kv_msg_sign msg = {.input = {.data = input, .len = input_len}};
     if (!ctx->kind->fill(ctx, &msg))

@@ -3,8 +3,6 @@
  */
 #include "provider/sig_common.h"
 
-#define ED25519_SIG_LEN 64
-
 static int eddsa_set_params(struct kv_sigctx *ctx, const OSSL_PARAM params[])
 {
     (void)ctx;
@@ -79,11 +77,6 @@ static int digest_sign(void *vctx, unsigned char *sig, size_t *sig_len, size_t s
     struct kv_sigctx *ctx = vctx;
     if (ctx->key == NULL)
         return 0;
-    if (sig != NULL && sig_size < ED25519_SIG_LEN) {
-        kv_reason_raise(&ctx->prov->core, KV_REASON_BUFFER_TOO_SMALL,
-                        "keyvault: an Ed25519 signature has %d bytes", ED25519_SIG_LEN);
-        return 0;
-    }
     return kv_sig_request(ctx, sig, sig_len, sig_size, tbs, tbs_len);
 }
 

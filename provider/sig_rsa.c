@@ -8,10 +8,12 @@
 #include "provider/sig_common.h"
 
 #include <openssl/rsa.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "store/core/str.h"
+
 #define SALTLEN_AUTO_DIGEST_MAX (-4) /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX of 3.1 */
+#define MAX_SALT 2048                /* more than any key has room for */
 
 static const struct {
     const char *name;
@@ -64,14 +66,13 @@ static int set_salt_len(struct kv_sigctx *ctx, const OSSL_PARAM *p)
                 len = salt_names[i].len;
         }
         int64_t number = 0;
-        if (len == -100 && p->data != NULL && strlen(p->data) < 8) {
-            number = strtol(p->data, NULL, 10);
+        if (len == -100 && p->data != NULL &&
+            kv_str_to_i64(p->data, SALTLEN_AUTO_DIGEST_MAX, MAX_SALT, &number) == 0)
             len = (int)number;
-        }
     } else if (!OSSL_PARAM_get_int(p, &len)) {
         return 0;
     }
-    if (len < SALTLEN_AUTO_DIGEST_MAX || len > 2048)
+    if (len < SALTLEN_AUTO_DIGEST_MAX || len > MAX_SALT)
         return bad(ctx, "the PSS salt length is out of range");
     ctx->salt_len = len;
     return 1;
@@ -127,7 +128,23 @@ static int effective_salt_len(const struct kv_sigctx *ctx)
     return len > max_len ? -1 : len;
 }
 
-/* Take a ready DigestInfo apart. */
+/* The one encoding of a DigestInfo that PKCS#1 signing makes of a digest. */
+static bool is_digest_info_of(const X509_SIG *info, struct kv_bytes block)
+{
+    unsigned char *der = NULL;
+    const X509_ALGOR *algorithm = NULL;
+    int parameter_type = V_ASN1_UNDEF;
+    X509_SIG_get0(info, &algorithm, NULL);
+    X509_ALGOR_get0(NULL, &parameter_type, NULL, algorithm);
+    int len = i2d_X509_SIG(info, &der);
+    bool is_it = parameter_type == V_ASN1_NULL && len > 0 && (size_t)len == block.len &&
+                 memcmp(der, block.data, block.len) == 0;
+    OPENSSL_free(der);
+    return is_it;
+}
+
+/* Take a ready DigestInfo apart. A block that the daemon would write in another way is
+ * refused: the signature would be of other bytes than the caller's. */
 static int fill_from_block(struct kv_sigctx *ctx, struct kv_msg_sign *msg,
                            uint8_t *digest)
 {
@@ -138,7 +155,7 @@ static int fill_from_block(struct kv_sigctx *ctx, struct kv_msg_sign *msg,
     kv_reason_mark(&ctx->prov->core);
     X509_SIG *info = d2i_X509_SIG(NULL, &at, (long)msg->input.len);
     kv_reason_drop(&ctx->prov->core);
-    if (info != NULL && at == msg->input.data + msg->input.len) {
+    if (info != NULL && is_digest_info_of(info, msg->input)) {
         X509_SIG_get0(info, &algorithm, &value);
         X509_ALGOR_get0(&oid, NULL, NULL, algorithm);
         const char *name = OBJ_nid2sn(OBJ_obj2nid(oid));
@@ -313,12 +330,7 @@ static const struct kv_sig_kind rsa_kind = {
 static void *rsa_new(void *provctx, const char *propq)
 {
     (void)propq; /* our digests come from our own library context */
-    struct kv_sigctx *ctx = kv_sig_new(provctx, &rsa_kind);
-    if (ctx != NULL) {
-        ctx->pad_mode = RSA_PKCS1_PADDING;
-        ctx->salt_len = RSA_PSS_SALTLEN_AUTO;
-    }
-    return ctx;
+    return kv_sig_new(provctx, &rsa_kind);
 }
 
 static int verify_recover_init(void *vctx, void *key, const OSSL_PARAM params[])
