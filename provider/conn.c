@@ -243,7 +243,7 @@ static int unreachable(struct kv_err *err, const char *address, int errno_value)
 {
     int rc = kv_err_set(err, KV_E_UNAVAILABLE, "client.unreachable",
                         "cannot reach %s: %s", address, strerrordesc_np(errno_value));
-    kv_err_hint(err, "is keyvaultd running? `keyvault doctor` tells");
+    kv_err_hint(err, "is keyvaultd running?");
     return rc;
 }
 

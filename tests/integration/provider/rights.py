@@ -1,0 +1,130 @@
+"""A web server without a right to its key, with one, and without it again.
+
+    python3 tests/integration/provider/rights.py BUILD
+
+keyvaultd as root outside --dev, where rights count, in a mount namespace of its own;
+skipped (77) where that is not allowed. The reasons are compared as in reasons.py.
+"""
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from reasons import Keys, Refusal, expect, handshake, refused_by_nginx
+from dev import Nginx, free_port, sanitizers, wait_for
+
+KEYRING, SERVICE, WEB = "games", "news", "www-data"
+STATE, RUN = pathlib.Path("/var/lib/keyvault"), pathlib.Path("/run/keyvault")
+CNF = """openssl_conf = openssl_init
+[openssl_init]
+providers = provider_sect
+[provider_sect]
+default = default_sect
+keyvault = keyvault_sect
+[default_sect]
+activate = 1
+[keyvault_sect]
+module = {module}
+activate = 1
+server-uid = {uid}
+[req]
+distinguished_name = req_distinguished_name
+[req_distinguished_name]
+"""
+
+
+def own_mounts():
+    """Run again with private /var/lib and /run, or skip."""
+    if os.environ.get("KEYVAULT_TEST_MOUNTS") == "1":
+        return
+    mounts = ("mount -t tmpfs -o mode=755 none /var/lib;"
+              "mount -t tmpfs -o mode=755 none /run;")
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "sh", "-ec", mounts],
+                                           stderr=subprocess.DEVNULL).returncode != 0:
+        print("needs root and a mount namespace")
+        sys.exit(77)
+    os.environ["KEYVAULT_TEST_MOUNTS"] = "1"
+    os.execvp("unshare", ["unshare", "--mount", "sh", "-ec", mounts + 'exec "$@"', "sh",
+                          sys.executable, *sys.argv])
+
+
+class Real:
+    """keyvaultd with a user per role; `env` is that of a program with the module."""
+
+    def __init__(self, build):
+        self.build = pathlib.Path(build).resolve()
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="keyvault-test."))
+        self.work.chmod(0o711)
+        self.process = None
+        cnf = self.work / "openssl.cnf"
+        cnf.write_text(CNF.format(module=self.build / "keyvault.so",
+                                  uid=pwd.getpwnam(KEYRING).pw_uid))
+        self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "OPENSSL_CONF": str(cnf)}
+        self.env.update(sanitizers(self.build / "keyvault.so"))
+        self.cli_env = {"PATH": os.environ["PATH"]}
+
+    def cli(self, *args):
+        done = subprocess.run([self.build / "keyvault", *map(str, args)], env=self.cli_env,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        expect(done.returncode == 0, " ".join(map(str, args[:2])), done.stderr.decode())
+        return done.stdout
+
+    def __enter__(self):
+        config = self.work / "keyvault.conf"
+        config.write_text(f"api {{ listen = \"127.0.0.1:{free_port()}\" }}\n"
+                          f"keyring {{ user = {KEYRING} allow-swap = on }}\n"
+                          f"service {{ user = {SERVICE} }}\n")
+        start = [self.build / "keyvaultd", "--config", config]
+        # The first start makes the directories and says what is missing.
+        subprocess.run(start, env=self.cli_env, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=60)
+        subprocess.run(["runuser", "-u", KEYRING, "--", self.build / "keyvault-keyring",
+                        "--dir", STATE, "--init-only", "--allow-swap", "--recovery-out",
+                        STATE / "keyring/recovery.key"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        self.log = self.work / "keyvaultd.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(start, env=self.cli_env, stdout=log,
+                                            stderr=subprocess.STDOUT)
+        wait_for("keyvaultd is not ready", lambda: "keyvaultd: ready" in
+                 self.log.read_text(errors="replace"), 30)
+        return self
+
+    def __exit__(self, *_):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def main():
+    own_mounts()
+    uid = pwd.getpwnam(WEB).pw_uid
+    grant = (f"unix:{WEB}", "--role", "tls-server", "--scope", "keys/web")
+    cure = f"keyvault access grant {' '.join(grant)}"
+    with Real(sys.argv[1]) as real:
+        keys = Keys(real)
+        server = keys.cert("web")
+        for path in keys.dir.glob("*"):
+            path.chmod(0o644)
+        with Nginx(real, [server]) as nginx:
+            refused_by_nginx(nginx, Refusal(
+                "web", "no grant to use the key", "grant.denied",
+                f"unix:{WEB} may not use the key 'web'", cure), uid)
+            real.cli(*cure.split()[1:])
+            expect(handshake(nginx.port["web"]), "nginx: the cure helps, without a reload")
+            real.cli("access", "revoke", *grant)
+            wait_for("the grant ends", lambda: not handshake(nginx.port["web"]))
+            refused_by_nginx(nginx, Refusal(
+                "web", "the grant to use the key was revoked", "grant.revoked",
+                f"unix:{WEB} may not use the key 'web' any more", cure), uid)
+            real.cli(*cure.split()[1:])
+            expect(handshake(nginx.port["web"]), "nginx: the cure helps again")
+
+
+if __name__ == "__main__":
+    main()
