@@ -8,8 +8,6 @@
 # shellcheck shell=bash disable=SC2154 # matrix.sh sets tool, key, file
 
 run() { $tool "$@"; }
-soft() { echo "soft/$1.pem"; }
-cert_uri() { echo "keyvault:///certificates/$(vault_name "$1")"; }
 same() { cmp "$1" "$2"; }
 # text_of FILE: without the carriage returns of MIME
 is_message() { tr -d '\r' <"$1" | cmp - msg; }

@@ -1,162 +1,103 @@
 #!/usr/bin/env bash
-# TLS with vault keys on either side: s_server and s_client over loopback.
-# usage: tls.sh BUILD-DIRECTORY
-# shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
+# TLS with vault keys on either side, key type by key type and version by version:
+# docs/provider.md shows the table. The other side is an openssl without the module.
+# usage: tls.sh BUILD-DIRECTORY    with the fake keyring
+#        real.py BUILD-DIRECTORY tls.sh    with keyvaultd --dev
+# shellcheck source=/dev/null disable=SC2086,SC2154 # lib.sh; lists of keys
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$script")/keys.sh"
+. "$(dirname "$script")/tls_lib.sh"
+for k in $keys; do cat "$k.crt"; done >all.crt
 
-conf openssl.cnf "default keyvault"
-start_keyring
-for k in rsa p256 p384 p521 ed25519 web; do
-  "$keyringd" --keyref "$sock" "$k" >"$k.uri.pem"
-  ossl storeutl -certs "keyvault:///certificates/$k" >"$k.chain.pem"
-  awk '/BEGIN/ {n++} n > 0 {print > "'"$k"'." n ".pem"}' "$k.chain.pem"
-  awk '/BEGIN/ {n++} n == 1 {print}' "$k.chain.pem" >"$k.crt"
-done
-awk '/BEGIN/ {n++} n == 2 {print}' web.chain.pem >web.ca.pem
+scheme() { # scheme KEY: the signature that only this type of key makes
+  case "$1" in
+    rsa*) echo rsa_pss_rsae_sha256 ;;
+    p256) echo ecdsa_secp256r1_sha256 ;;
+    p384) echo ecdsa_secp384r1_sha384 ;;
+    p521) echo ecdsa_secp521r1_sha512 ;;
+    p256k) echo ECDSA+SHA256 ;;
+    ed25519) echo ed25519 ;;
+  esac
+}
+curves="secp256k1:P-256:P-384:P-521:X25519"
 
-server_pid=
-port=
-serve() { # serve S_SERVER-ARGS...
-  : >server.log
-  ossl s_server -accept 127.0.0.1:0 -naccept 20 -www "$@" >server.log 2>&1 &
-  server_pid=$!
-  pids+=("$server_pid")
-  local i
-  for i in $(seq 100); do
-    port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' server.log)
-    [ -n "$port" ] && return 0
-    kill -0 "$server_pid" 2>/dev/null || break
-    sleep 0.05
-  done
-  echo "s_server does not listen (try $i)"
-  cat server.log
-  return 1
-}
-stop_server() {
-  kill "$server_pid" 2>/dev/null
-  wait "$server_pid" 2>/dev/null
-}
-fetch() { # fetch CA S_CLIENT-ARGS...
-  local ca=$1
+# --- the vault key at the server ----------------------------------------------------
+# One server has one key of each kind, so two share a start.
+serve_keys() { # serve_keys KIND KEY...: KIND is uri or file
+  local kind=$1 option=(key dkey) cert=(cert dcert) args=() i=0 k
   shift
-  printf 'GET / HTTP/1.0\r\n\r\n' |
-    timeout 10 env OPENSSL_CONF=/dev/null openssl s_client -connect "127.0.0.1:$port" \
-      -servername localhost -verify_return_error -CAfile "$ca" -ign_eof "$@" >client.log 2>&1
-  grep -q "HTTP/1.0 200" client.log || {
-    cat server.log client.log
-    return 1
-  }
+  for k; do
+    if [ "$kind" = uri ]; then
+      args+=("-${option[i]}" "$(key_uri "$k")" "-${cert[i]}" "$(cert_uri "$k")")
+    else
+      args+=("-${option[i]}" "$k.uri.pem" "-${cert[i]}" "$k.crt")
+    fi
+    i=$((i + 1))
+  done
+  serve ossl -curves $curves "${args[@]}"
 }
-handshake() { # handshake KEY CERT S_CLIENT-ARGS...
-  local key=$1 cert=$2 rc
+signs() { # signs KEY VERSION SCHEME...: a handshake by each scheme
+  local k=$1 version=$2 s
   shift 2
-  serve -key "$key" -cert "$cert" || return 1
-  fetch "$cert" "$@"
-  rc=$?
-  stop_server
-  return $rc
+  for s; do fetch all.crt "$(vault_name "$k")" "-$version" -curves $curves -sigalgs "$s" || return 1; done
 }
-for k in rsa p256 p384 p521 ed25519; do
-  for v in tls1_2 tls1_3; do
-    ok "$v $k by URI" handshake "keyvault:///keys/$k" "$k.crt" -$v
+tls13() { signs "$1" tls1_3 "$(scheme "$1")"; }
+tls12() { signs "$1" tls1_2 "$(scheme "$1")"; }
+tls13_rsa() { signs "$1" tls1_3 rsa_pss_rsae_sha256 rsa_pss_rsae_sha384 rsa_pss_rsae_sha512; }
+tls12_pkcs1() { signs "$1" tls1_2 RSA+SHA256 RSA+SHA384 RSA+SHA512; }
+key_exchange() {
+  local cipher
+  for cipher in AES128-GCM-SHA256 AES256-SHA; do
+    fetch all.crt "$(vault_name "$1")" -tls1_2 -cipher $cipher || return 1
   done
-  ok "tls1_3 $k by PEM file" handshake "$k.uri.pem" "$k.crt" -tls1_3
-done
-for sig in RSA-PSS+SHA256 RSA-PSS+SHA384 RSA-PSS+SHA512 RSA+SHA256 RSA+SHA512; do
-  ok "tls1_2 rsa $sig" handshake keyvault:///keys/rsa rsa.crt -tls1_2 -sigalgs $sig
-done
-ok "tls1_2 RSA key exchange" handshake keyvault:///keys/rsa rsa.crt -tls1_2 -cipher AES128-GCM-SHA256
-ok "tls1_2 RSA key exchange by PEM file" handshake rsa.uri.pem rsa.crt -tls1_2 -cipher AES256-GCM-SHA384
-ok "key and certificate both by URI" bash -c "$(declare -f handshake serve stop_server fetch ossl with); pids=(); dir=$dir preload='$preload'
-  serve -key keyvault:///keys/rsa -cert keyvault:///certificates/rsa && fetch rsa.crt -tls1_3; rc=\$?; stop_server; exit \$rc"
-
-chain() {
-  local rc
-  serve -key keyvault:///keys/web -cert keyvault:///certificates/web \
-    -cert_chain keyvault:///certificates/web || return 1
-  fetch web.ca.pem -tls1_3
-  rc=$?
-  stop_server
-  return $rc
 }
-ok "chain from the vault" chain
-
-# ASYNC jobs: the handshake pauses in our signature.
-conf async.cnf "default keyvault" "async = on"
-cp openssl.cnf sync.cnf
-cp async.cnf openssl.cnf
-async() { # async KEY CERT S_CLIENT-ARGS...
-  local key=$1 cert=$2 rc=0
-  shift 2
-  serve -async -key "$key" -cert "$cert" || return 1
-  for _ in 1 2 3; do fetch "$cert" "$@" || rc=1; done
-  stop_server
-  return $rc
-}
-if [ -z "$preload" ]; then # AddressSanitizer reports the longjmp() of fibres
-  ok "async, tls1_3" async p256.uri.pem p256.crt -tls1_3
-  ok "async, tls1_2" async keyvault:///keys/p256 p256.crt -tls1_2
-  ok "async, tls1_2 RSA key exchange" async rsa.uri.pem rsa.crt -tls1_2 -cipher AES128-GCM-SHA256
-else
-  for check in tls1_3 tls1_2 "tls1_2 RSA key exchange"; do
-    cannot "async, $check" "AddressSanitizer"
+for kind in uri file; do
+  by=
+  [ $kind = uri ] || by=" key file"
+  for group in "rsa2048 p256" "rsa3072 p384" "rsa4096 p521" "p256k ed25519"; do
+    ok "s_server starts$by, $group" serve_keys $kind $group
+    for k in $group; do
+      each "s_server TLS 1.2$by" tls12 $k
+      case $k in
+        p256k) ;;
+        rsa*)
+          each "s_server TLS 1.3$by" tls13_rsa $k
+          each "s_server TLS 1.2 PKCS#1$by" tls12_pkcs1 $k
+          each "s_server TLS 1.2 RSA key exchange$by" key_exchange $k
+          ;;
+        *) each "s_server TLS 1.3$by" tls13 $k ;;
+      esac
+    done
+    stop_server
   done
-fi
-cp sync.cnf openssl.cnf
-
-# Client authentication: plain server, vault key at the client.
-client_auth() { # client_auth KEY CERT VERSION
-  local rc
-  : >server.log
-  OPENSSL_CONF=/dev/null openssl s_server -accept 127.0.0.1:0 -naccept 1 -www -key state/rsa.pem \
-    -cert rsa.crt -Verify 2 -verify_return_error -CAfile "$2" >server.log 2>&1 &
-  server_pid=$!
-  pids+=("$server_pid")
-  for _ in $(seq 100); do
-    port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' server.log)
-    [ -n "$port" ] && break
-    sleep 0.05
-  done
-  printf 'GET / HTTP/1.0\r\n\r\n' | with "$dir/openssl.cnf" timeout 10 openssl s_client \
-    -connect "127.0.0.1:$port" -"$3" -CAfile rsa.crt -ign_eof -key "$1" -cert "$2" >client.log 2>&1
-  grep -q "HTTP/1.0 200" client.log
-  rc=$?
-  stop_server
-  [ $rc = 0 ] || cat server.log client.log
-  return $rc
-}
-for k in rsa p256 ed25519; do
-  ok "client key $k, tls1_2" client_auth "keyvault:///keys/$k" "$k.crt" tls1_2
-  ok "client key $k, tls1_3" client_auth "keyvault:///keys/$k" "$k.crt" tls1_3
 done
-
-# A server goes on after its keyring was restarted, and refuses a replaced key.
-restart() {
+# TLS 1.3 has no signature for secp256k1.
+impossible() { # impossible COMMAND KEY CERT
   local rc
-  serve -key p256.uri.pem -cert p256.crt || return 1
-  fetch p256.crt -tls1_3 || return 1
-  stop_keyring
-  ! fetch p256.crt -tls1_3 >/dev/null || return 1
-  start_keyring
-  fetch p256.crt -tls1_3
+  serve "$1" -curves $curves -key "$2" -cert "$3" || return 99
+  get plain -CAfile all.crt -tls1_3 -curves $curves
   rc=$?
   stop_server
   return $rc
 }
-ok "handshakes go on after a restart of the keyring" restart
-replaced() {
-  serve -key p256.uri.pem -cert p256.crt || return 1
-  fetch p256.crt -tls1_3 || return 1
-  stop_keyring
-  start_keyring ""
-  ! fetch p256.crt -tls1_3 >/dev/null || return 1
-  stop_server
-  grep -q "not the one that was loaded" server.log || {
-    cat server.log
-    return 1
-  }
-  stop_keyring
-  start_keyring
+no "s_server TLS 1.3 p256k" "alert protocol version" impossible ossl "$(key_uri p256k)" p256k.crt
+no "s_server TLS 1.3 p256k, from a file" "alert protocol version" \
+  impossible plain "$(soft p256k)" p256k.crt
+
+# --- the vault key at the client ----------------------------------------------------
+client() { # client KEY VERSION: by URI and by key file; the server shows whom it saw
+  local key
+  for key in "$(key_uri "$1")" "$1.uri.pem"; do
+    get ossl -CAfile all.crt "-$2" -curves $curves -key "$key" -cert "$1.crt" &&
+      grep -q "Subject: CN *= *$(vault_name "$1")" client.log || return 1
+  done
 }
-ok "a replaced key is refused" replaced
+client12() { client "$1" tls1_2; }
+client13() { client "$1" tls1_3; }
+ok "a server that asks for certificates" serve plain -key "$(soft rsa2048)" -cert rsa2048.crt \
+  -Verify 2 -verify_return_error -CAfile all.crt -curves $curves
+each "s_client TLS 1.2" client12 $all
+each "s_client TLS 1.3" client13 $rsa $nist ed25519
+no "s_client TLS 1.3 p256k" "alert certificate required" client13 p256k
+stop_server
 finish
