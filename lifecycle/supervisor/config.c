@@ -31,6 +31,7 @@ void kv_config_init(struct kv_config *out)
     *out = (struct kv_config){.log_level = KV_LOG_INFO,
                               .keyring_user = "keyvault-keys",
                               .service_user = "keyvault",
+                              .prepared_nonces = "auto",
                               .log_format = "auto"};
 }
 
@@ -193,6 +194,8 @@ static bool user_is_valid(const char *text)
 static const char *const levels[] = {"error", "warn", "info", "debug"};
 static const char *const formats[] = {"auto", "text", "json", "journald"};
 
+static const char *const switches[] = {"auto", "on", "off"};
+
 static int index_of(const char *const *list, size_t n, const char *text)
 {
     for (size_t i = 0; i < n; i++) {
@@ -212,6 +215,11 @@ static bool format_is_valid(const char *text)
     return index_of(formats, 4, text) >= 0;
 }
 
+static bool switch_is_valid(const char *text)
+{
+    return index_of(switches, 3, text) >= 0;
+}
+
 /* What a text option accepts. */
 static const struct rule {
     const char *path;
@@ -224,6 +232,7 @@ static const struct rule {
     {"api|certificate", NULL,
      "another certificate for the API is not offered; its own is renewed by itself"},
     {"keyring|user", user_is_valid, "a user name, for example \"keyvault-keys\""},
+    {"keyring|prepared-nonces", switch_is_valid, "auto, on or off"},
     {"service|user", user_is_valid, "a user name, for example \"keyvault\""},
     {"log|level", level_is_valid, "error, warn, info or debug"},
     {"log|format", format_is_valid, "auto, text, json or journald"},
@@ -306,6 +315,8 @@ static void take_all(cfg_t *root, struct kv_config *out)
     take(root, "api|listen", out->listen, sizeof(out->listen));
     take(root, "api|domain", out->domain, sizeof(out->domain));
     take(root, "keyring|user", out->keyring_user, sizeof(out->keyring_user));
+    take(root, "keyring|prepared-nonces", out->prepared_nonces,
+         sizeof(out->prepared_nonces));
     take(root, "service|user", out->service_user, sizeof(out->service_user));
     take(root, "log|format", out->log_format, sizeof(out->log_format));
     out->allow_swap = cfg_getbool(root, "keyring|allow-swap") == cfg_true;
@@ -319,9 +330,9 @@ static int parse_text(const char *text, struct kv_config *out)
     static cfg_opt_t api[] = {CFG_STR("listen", NULL, CFGF_NONE),
                               CFG_STR("domain", NULL, CFGF_NONE),
                               CFG_STR("certificate", NULL, CFGF_NONE), CFG_END()};
-    static cfg_opt_t keyring[] = {CFG_STR("user", NULL, CFGF_NONE),
-                                  CFG_BOOL("allow-swap", cfg_false, CFGF_NONE),
-                                  CFG_END()};
+    static cfg_opt_t keyring[] = {
+        CFG_STR("user", NULL, CFGF_NONE), CFG_BOOL("allow-swap", cfg_false, CFGF_NONE),
+        CFG_STR("prepared-nonces", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t service[] = {CFG_STR("user", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t log[] = {CFG_STR("level", NULL, CFGF_NONE),
                               CFG_STR("format", NULL, CFGF_NONE), CFG_END()};

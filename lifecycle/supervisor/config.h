@@ -25,7 +25,8 @@ struct kv_config {
     char domain[200];           /* vault hosts are NAME.<domain>; "" = not set */
     char keyring_user[KV_USER_NAME_MAX];
     char service_user[KV_USER_NAME_MAX];
-    bool allow_swap; /* start even if memory cannot be locked */
+    char prepared_nonces[8]; /* "auto", "on" or "off" */
+    bool allow_swap;         /* start even if memory cannot be locked */
     enum kv_log_level log_level;
     char log_format[16]; /* "auto", "text", "json" or "journald" */
 };

@@ -112,6 +112,7 @@ void kv_setup_children(struct kv_setup *setup)
     kv_args_addf(&keyring->args, "%u", (unsigned)setup->service_user.uid);
     if (setup->config.allow_swap)
         kv_args_add(&keyring->args, "--allow-swap");
+    kv_args_set(&keyring->args, "--prepared-nonces", setup->config.prepared_nonces);
 
     add_common(&service->args, setup);
     kv_args_add(&service->args, "--keyring-uid");

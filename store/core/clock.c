@@ -4,9 +4,11 @@
  */
 #include "store/core/clock.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <openssl/rand.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define READ_TRIES 3
@@ -76,6 +78,28 @@ const struct kv_clock *kv_clock_system(void)
 const struct kv_rand *kv_rand_system(void)
 {
     static const struct kv_rand rand = {.fill = system_fill};
+    return &rand;
+}
+
+static int kernel_fill(void *ctx, void *out, size_t len)
+{
+    (void)ctx;
+    uint8_t *to = out;
+    while (len > 0) {
+        const ssize_t n = getrandom(to, len, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return KV_E_CRYPTO;
+        to += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+const struct kv_rand *kv_rand_kernel(void)
+{
+    static const struct kv_rand rand = {.fill = kernel_fill};
     return &rand;
 }
 

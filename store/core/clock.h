@@ -45,6 +45,10 @@ const struct kv_rand *kv_rand_system(void);
  * digits. */
 void kv_time_format(int64_t time_s, char out[KV_TIME_TEXT_MAX]);
 
+/* The kernel's own (getrandom(2)), with no state in this process: a copied machine or a
+ * forked process gets other bytes. Slower. */
+const struct kv_rand *kv_rand_kernel(void);
+
 /* A clock that stands still until a test moves it. */
 struct kv_clock_manual {
     struct kv_clock clock;

@@ -221,17 +221,25 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
+unsigned kv_channel_n_loops(unsigned n_threads)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    unsigned n = n_threads;
+    if (n == 0 && sched_getaffinity(0, sizeof(set), &set) == 0)
+        n = (unsigned)CPU_COUNT(&set);
+    if (n == 0)
+        return 1;
+    return n < KV_CHANNEL_THREADS_MAX ? n : KV_CHANNEL_THREADS_MAX;
+}
+
 /* Slots and CPUs of the loops. */
 static int plan_loops(struct kv_channel *channel)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     const bool knows = sched_getaffinity(0, sizeof(set), &set) == 0;
-    unsigned n = channel->config.n_threads;
-    if (n == 0)
-        n = knows ? (unsigned)CPU_COUNT(&set) : 1;
-    if (n == 0 || n > KV_CHANNEL_THREADS_MAX)
-        n = n == 0 ? 1 : KV_CHANNEL_THREADS_MAX;
+    const unsigned n = kv_channel_n_loops(channel->config.n_threads);
     channel->loops = calloc(n, sizeof(*channel->loops));
     if (channel->loops == NULL)
         return KV_E_NOMEM;

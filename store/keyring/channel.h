@@ -33,6 +33,9 @@ struct kv_channel_config {
     unsigned n_threads; /* 0: one for each CPU that this process may use */
 };
 
+/* How many loop threads `n_threads` of the configuration means on this machine. */
+unsigned kv_channel_n_loops(unsigned n_threads);
+
 /* Bind, listen and start the threads. Clients may connect when it returns. */
 int kv_channel_start(struct kv_channel **out, const struct kv_channel_config *config,
                      struct kv_err *err) KV_MUST_CHECK;

@@ -22,6 +22,8 @@
 #include "store/core/secret.h"
 #include "store/keyring/boot.h"
 #include "store/keyring/channel.h"
+#include "store/keyring/machine.h"
+#include "store/keyring/nonce.h"
 #include "store/keyring/notify.h"
 #include "store/keyring/options.h"
 #include "store/keyring/role_channel.h"
@@ -31,6 +33,7 @@
 #define MAIN_SLOT (KV_KEY_SLOTS - 1)
 #define POOL_SLOT (KV_KEY_SLOTS - 1 - POOL_THREADS)
 #define DRAIN_TICK_MS 10
+#define SWEEP_MS 500
 #define FILES_WANTED 8192
 
 _Static_assert(KV_CHANNEL_THREADS_MAX <= POOL_SLOT, "one key slot per thread");
@@ -43,6 +46,7 @@ struct process {
     uv_loop_t loop;
     uv_signal_t signals[2];
     uv_timer_t drain;
+    uv_timer_t sweep; /* of prepared nonces */
     struct kv_boot boot;
     struct kv_ring *ring;
     struct kv_pool *pool;
@@ -59,6 +63,7 @@ static void on_drain(uv_timer_t *timer)
         kv_role_channel_n_works(process->role) > 0)
         return;
     uv_close((uv_handle_t *)timer, NULL);
+    uv_close((uv_handle_t *)&process->sweep, NULL);
     kv_pool_stop(process->pool);
     kv_channel_stop(process->channel);
     kv_role_channel_close(process->role);
@@ -106,6 +111,44 @@ static int lock_memory(struct process *process, struct kv_err *err)
     return rc;
 }
 
+static void on_sweep(uv_timer_t *timer)
+{
+    (void)timer; /* there is one set for the process */
+    kv_nonces_sweep();
+}
+
+/* Whether signatures are prepared; `why` says what decided it. */
+static bool wants_nonces(enum kv_switch wanted, const char **why)
+{
+    if (wanted == KV_SWITCH_AUTO)
+        return kv_machine_judge(kv_machine_cpuid(), "", why) == KV_MACHINE_PHYSICAL;
+    *why = "prepared-nonces says so";
+    return wanted == KV_SWITCH_ON;
+}
+
+static int start_nonces(struct process *process, struct kv_err *err)
+{
+    const char *why = "";
+    struct kv_err reason = KV_ERR_INIT;
+    const struct kv_nonces_config config = {
+        .clock = kv_clock_system(),
+        .rand = kv_rand_kernel(),
+        .n_slots = kv_channel_n_loops(process->options.n_threads)};
+    bool is_on = wants_nonces(process->options.prepared_nonces, &why);
+    if (is_on) {
+        const int rc = kv_nonces_start(&config, &reason);
+        is_on = rc == 0;
+        if (rc != 0 && rc != KV_E_DENIED)
+            return kv_err_set(err, rc, "boot.failed", "nonces cannot be prepared: %s",
+                              kv_code_text(rc));
+        if (rc != 0)
+            why = reason.message;
+    }
+    kv_log(process->log, KV_LOG_INFO, "keyring.nonces",
+           KV_S("state", is_on ? "on" : "off"), KV_S("why", why));
+    return 0;
+}
+
 static int start_signals(struct process *process)
 {
     static const int numbers[2] = {SIGTERM, SIGINT};
@@ -120,6 +163,9 @@ static int start_signals(struct process *process)
     if (uv_timer_init(&process->loop, &process->drain) != 0)
         return KV_E_IO;
     process->drain.data = process;
+    if (uv_timer_init(&process->loop, &process->sweep) != 0 ||
+        uv_timer_start(&process->sweep, on_sweep, SWEEP_MS, SWEEP_MS) != 0)
+        return KV_E_IO;
     return 0;
 }
 
@@ -200,11 +246,13 @@ static int serve(struct process *process, struct kv_err *err)
 {
     int rc = 0;
     KV_TRY(kv_ring_new(&process->ring, process->boot.seal, kv_clock_system()));
+    KV_TRY(start_nonces(process, err));
     KV_TRY(start_serving(process, err));
     KV_TRY(kv_notify("READY=1", err));
     KV_TRY(kv_sandbox_enter(err));
     KV_TRY(tell_ready(process, err));
     (void)uv_run(&process->loop, UV_RUN_DEFAULT); /* ends without handles */
+    kv_nonces_stop();
     kv_role_channel_free(process->role);
     KV_ASSERT(uv_loop_close(&process->loop) == 0);
     kv_ring_free(process->ring);

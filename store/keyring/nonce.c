@@ -2,9 +2,11 @@
  * The places of keys, their rings, and the thread that fills them (nonce_internal.h has
  * the picture).
  *
- * A signer wakes the thread with a semaphore, and only when its ring is half empty and
- * the thread asleep: one system call for many signatures. On a busy machine the thread
- * does not get to run; then rings are empty and signatures cost what they always did.
+ * The thread looks after the rings each REST_US while there are any, and steps aside
+ * after each nonce: a scheduler that has just seen a thread of low priority wake may
+ * let it run before one that was handed a reply. So signers do not wake it either, but
+ * when a key becomes hot. On a busy machine it does not get to run; then rings are
+ * empty and signatures cost what they always did.
  */
 #include "store/keyring/nonce.h"
 
@@ -14,6 +16,7 @@
 #include <semaphore.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/bn.h>
@@ -27,6 +30,7 @@
 #define HOT_US 1000000 /* two signatures within this time make a key hot */
 #define LIFE_US (KV_NONCE_LIFE_MS * (int64_t)1000)
 #define RATE_US 1000000
+#define REST_US 2000
 #define JUMP_US 500 /* less is how the clocks are read */
 #define SPREAD_MAX_US 5000
 #define NICE 19
@@ -161,6 +165,7 @@ static bool fill_one(struct kv_nonce_place *place, uint64_t id, unsigned slot)
     kv_wipe(&nonce, sizeof(nonce));
     const unsigned at = (unsigned)(record - ring_of(place, slot));
     place->reader[slot].fill_at = (at + 1) % nonces.per_slot;
+    (void)sched_yield(); /* never fails */
     return true;
 }
 
@@ -189,19 +194,40 @@ static bool fill_place(struct kv_nonce_place *place, int64_t now_us)
     return has_filled;
 }
 
-/* One nonce for each ring that has room; false when there was nothing to do. */
-static bool fill_all(struct kv_nonce_place *places)
+/* One nonce for each ring that has room; false when there was nothing to do. `is_hot`
+ * tells whether there are keys at all. */
+static bool fill_all(struct kv_nonce_place *places, bool *is_hot)
 {
     bool has_filled = false;
     struct kv_clock_reading now;
+    *is_hot = false;
     kv_clock_read(nonces.config.clock, &now);
-    for (unsigned i = 0; i < KV_NONCE_KEYS && !atomic_load(&nonces.is_stopping); i++)
+    for (unsigned i = 0; i < KV_NONCE_KEYS && !atomic_load(&nonces.is_stopping); i++) {
         has_filled |= fill_place(&places[i], now.monotonic_us);
+        *is_hot |= atomic_load(&places[i].state) == KV_NONCE_LIVE;
+    }
     return has_filled;
+}
+
+/* Sleep until somebody wakes, for a short while if there are keys. EINTR counts as
+ * well: the caller looks, and sleeps again. */
+static void rest(bool is_hot)
+{
+    struct timespec until;
+    if (!is_hot) {
+        (void)sem_wait(&nonces.wake);
+        return;
+    }
+    KV_ASSERT(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
+    until.tv_nsec += REST_US * 1000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)sem_clockwait(&nonces.wake, CLOCK_MONOTONIC, &until);
 }
 
 static void *filler_main(void *arg)
 {
+    bool is_hot = false;
     struct kv_nonce_place *places = arg;
     const struct sched_param none = {.sched_priority = 0};
     /* It runs when nobody else wants to. A refusal would only cost fairness. */
@@ -209,12 +235,12 @@ static void *filler_main(void *arg)
     (void)sched_setscheduler(0, SCHED_IDLE, &none);
     (void)pthread_barrier_wait(&nonces.started); /* one of them gets a mark */
     while (!atomic_load(&nonces.is_stopping)) {
-        if (fill_all(places))
+        if (fill_all(places, &is_hot))
             continue;
         /* Said first, looked at after: whoever changes something in between wakes. */
         atomic_store(&nonces.is_asleep, true);
-        if (!fill_all(places) && !atomic_load(&nonces.is_stopping))
-            (void)sem_wait(&nonces.wake); /* EINTR: looks, and sleeps again */
+        if (!fill_all(places, &is_hot) && !atomic_load(&nonces.is_stopping))
+            rest(is_hot);
         atomic_store(&nonces.is_asleep, false);
     }
     OPENSSL_thread_stop();
@@ -399,8 +425,6 @@ static bool take(struct kv_nonce_place *place, uint64_t id, unsigned slot,
     bool is_good = false;
     struct kv_nonce_reader *reader = &place->reader[slot];
     struct kv_nonce_record *ring = ring_of(place, slot);
-    const unsigned wanted = atomic_load_explicit(&reader->wanted, memory_order_relaxed);
-    const unsigned half = (reader->at + wanted / 2) % nonces.per_slot;
     for (unsigned i = 0; !is_good && i < nonces.per_slot; i++) {
         struct kv_nonce_record *record = &ring[reader->at];
         reader->at = (reader->at + 1) % nonces.per_slot;
@@ -411,8 +435,6 @@ static bool take(struct kv_nonce_place *place, uint64_t id, unsigned slot,
             *out = record->nonce;
         clear(record); /* before it is used */
     }
-    if (!is_good || atomic_load(&ring[half].state) == KV_NONCE_EMPTY)
-        wake();
     return is_good;
 }
 

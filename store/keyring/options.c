@@ -20,6 +20,7 @@ enum option_id {
     OPT_RECOVERY_OUT,
     OPT_ALLOW_SWAP,
     OPT_LOG,
+    OPT_PREPARED_NONCES,
     OPT_THREADS,
     OPT_READY_FD,
     OPT_HELP,
@@ -41,6 +42,9 @@ const char kv_options_usage[] =
     "                       (once, mode 0600; the file must not exist)\n"
     "  --allow-swap         serve although memory cannot be locked\n"
     "  --log FORMAT         text, json, journald or auto (default)\n"
+    "  --prepared-nonces V  auto (default), on or off: prepare ECDSA signatures in "
+    "spare\n"
+    "                       time; auto: only where no hypervisor copies the machine\n"
     "  --threads N          loop threads; default: one for each CPU\n"
     "  --ready-fd N         write one byte there when clients may connect\n"
     "  --help, --version\n"
@@ -57,6 +61,7 @@ static const struct option long_options[] = {
     {"recovery-out", required_argument, NULL, OPT_RECOVERY_OUT},
     {"allow-swap", no_argument, NULL, OPT_ALLOW_SWAP},
     {"log", required_argument, NULL, OPT_LOG},
+    {"prepared-nonces", required_argument, NULL, OPT_PREPARED_NONCES},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"help", no_argument, NULL, OPT_HELP},
@@ -82,6 +87,20 @@ static int parse_log(const char *text, enum kv_log_format *format, struct kv_err
         *format = KV_LOG_JOURNALD;
     else
         return bad_value("--log", err);
+    return 0;
+}
+
+static int parse_switch(const char *option, const char *text, enum kv_switch *out,
+                        struct kv_err *err)
+{
+    if (strcmp(text, "auto") == 0)
+        *out = KV_SWITCH_AUTO;
+    else if (strcmp(text, "on") == 0)
+        *out = KV_SWITCH_ON;
+    else if (strcmp(text, "off") == 0)
+        *out = KV_SWITCH_OFF;
+    else
+        return bad_value(option, err);
     return 0;
 }
 
@@ -143,6 +162,8 @@ static int take(struct kv_options *options, enum option_id id, const char *value
         break;
     case OPT_LOG:
         return parse_log(value, &options->log_format, err);
+    case OPT_PREPARED_NONCES:
+        return parse_switch("--prepared-nonces", value, &options->prepared_nonces, err);
     case OPT_SERVICE_UID:
     case OPT_THREADS:
     case OPT_READY_FD:

@@ -8,6 +8,8 @@
 #include "store/core/err.h"
 #include "store/core/log.h"
 
+enum kv_switch { KV_SWITCH_AUTO, KV_SWITCH_ON, KV_SWITCH_OFF };
+
 struct kv_options {
     const char *dir;
     const char *run;
@@ -18,6 +20,7 @@ struct kv_options {
     const char *recovery_out;
     bool may_swap;
     enum kv_log_format log_format;
+    enum kv_switch prepared_nonces;
     unsigned n_threads; /* 0: one per CPU */
     int ready_fd;       /* -1: none */
     bool is_help;

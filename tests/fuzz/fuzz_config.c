@@ -15,6 +15,7 @@ static void check_accepted(const struct kv_config *config)
     KV_ASSERT(config->listen[0] == '\0' || kv_config_listen_is_valid(config->listen));
     KV_ASSERT(config->keyring_user[0] != '\0' && config->service_user[0] != '\0');
     KV_ASSERT(config->log_level >= KV_LOG_ERROR && config->log_level <= KV_LOG_DEBUG);
+    KV_ASSERT(config->prepared_nonces[0] == 'a' || config->prepared_nonces[0] == 'o');
     KV_ASSERT(strpbrk(config->domain, " /:@\n") == NULL);
 }
 

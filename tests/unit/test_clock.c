@@ -66,15 +66,21 @@ Test(clock, the_manual_clock_knows_jumps_and_sleep)
     cr_expect_eq(a.spread_us, 0);
 }
 
-Test(clock, system_randomness_fills_all_of_it)
+static void check_randomness(const struct kv_rand *rand)
 {
     uint8_t a[64] = {0};
     uint8_t b[64] = {0};
-    cr_assert_eq(kv_rand_fill(kv_rand_system(), a, sizeof(a)), 0);
-    cr_assert_eq(kv_rand_fill(kv_rand_system(), b, sizeof(b)), 0);
+    cr_assert_eq(kv_rand_fill(rand, a, sizeof(a)), 0);
+    cr_assert_eq(kv_rand_fill(rand, b, sizeof(b)), 0);
     cr_expect_neq(memcmp(a, b, 32), 0);
     cr_expect_neq(memcmp(a + 32, b + 32, 32), 0);
-    cr_expect_eq(kv_rand_fill(kv_rand_system(), a, 0), 0);
+    cr_expect_eq(kv_rand_fill(rand, a, 0), 0);
+}
+
+Test(clock, system_randomness_fills_all_of_it)
+{
+    check_randomness(kv_rand_system());
+    check_randomness(kv_rand_kernel());
 }
 
 static int fill_with_ctx(void *ctx, void *out, size_t len)

@@ -27,6 +27,7 @@ Test(config, empty_file_gives_the_defaults)
     cr_assert_str_eq(config.log_format, "auto");
     cr_assert_eq(config.log_level, KV_LOG_INFO);
     cr_assert_not(config.allow_swap);
+    cr_assert_str_eq(config.prepared_nonces, "auto");
 }
 
 Test(config, reads_every_option)
@@ -38,7 +39,8 @@ Test(config, reads_every_option)
                                "  listen = \"[::1]:8443\" // here\n"
                                "  domain = \"vault.example.com\"\n"
                                "}\n"
-                               "/* users */ keyring { user = kk allow-swap = on }\n"
+                               "/* users */ keyring { user = kk allow-swap = on\n"
+                               "prepared-nonces = on }\n"
                                "service { user = ks }\n"
                                "log { level = debug format = json }";
     cr_assert_eq(parse(text, &config, &err), 0, "%s", err.message);
@@ -47,6 +49,7 @@ Test(config, reads_every_option)
     cr_assert_str_eq(config.keyring_user, "kk");
     cr_assert_str_eq(config.service_user, "ks");
     cr_assert(config.allow_swap);
+    cr_assert_str_eq(config.prepared_nonces, "on");
     cr_assert_eq(config.log_level, KV_LOG_DEBUG);
     cr_assert_str_eq(config.log_format, "json");
 }
@@ -77,6 +80,8 @@ static const struct bad {
     {"apis { }", "config.syntax", ":1:", "api, keyring, service or log",
      "misspelt block"},
     {"keyring { allow-swap = maybe }", "config.syntax", ":1:", "on or off", "no bool"},
+    {"keyring { prepared-nonces = 1 }", "config.bad-value", ":1:", "auto, on or off",
+     "no switch"},
     {"api = 3", "config.syntax", ":1:", "brace", "block without brace"},
     {"api listen", "config.syntax", ":1:", "brace", "word without brace"},
     {"}", "config.syntax", ":1:", "brace", "closing brace"},

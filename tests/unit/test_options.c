@@ -26,6 +26,7 @@ static const struct row rows[] = {
      "options.bad-value"},
     {"uid of nobody at all", {"--service-uid", "4294967295"}, "options.bad-value"},
     {"too many threads", {"--threads", "63"}, "options.bad-value"},
+    {"nonces perhaps", {"--prepared-nonces", "yes"}, "options.bad-value"},
     {"unknown log format", {"--log", "xml"}, "options.bad-value"},
     {"unknown option", {"--listen", "0.0.0.0"}, "options.unknown"},
     {"value missing", {"--dir"}, "options.unknown"},
@@ -70,4 +71,21 @@ Test(options, values_arrive)
     cr_assert_eq(options.n_threads, 3);
     cr_assert_eq(options.ready_fd, 5);
     cr_assert_eq(options.log_format, KV_LOG_TEXT);
+    cr_assert_eq(options.prepared_nonces, KV_SWITCH_AUTO);
+}
+
+Test(options, nonces_are_prepared_when_asked)
+{
+    static const char *const values[] = {"auto", "on", "off"};
+    static const enum kv_switch switches[] = {KV_SWITCH_AUTO, KV_SWITCH_ON,
+                                              KV_SWITCH_OFF};
+    for (size_t i = 0; i < 3; i++) {
+        char value[8];
+        char *argv[] = {"keyvault-keyring",  "--dir", "d", "--init-only",
+                        "--prepared-nonces", value};
+        struct kv_options options;
+        (void)strcpy(value, values[i]);
+        cr_assert_eq(kv_options_parse(&options, 6, argv, NULL), 0);
+        cr_assert_eq(options.prepared_nonces, switches[i]);
+    }
 }
