@@ -69,11 +69,17 @@ void kv_async_settle(struct kv_conn *conn)
     OPENSSL_free(conn);
 }
 
-void kv_async_wait(struct kv_conn *conn, int64_t deadline_ms)
+int kv_async_wait(struct kv_conn *conn, int64_t deadline_ms)
 {
     struct pollfd pfd = {.fd = conn->fd, .events = POLLIN};
     do {
         if (ASYNC_get_current_job() == NULL || ASYNC_pause_job() != 1)
-            return; /* wait in the ordinary way */
+            return 0; /* wait in the ordinary way */
+        /* Paused there and resumed in a child: the answer belongs to the parent. */
+        if (conn->generation != kv_pool_generation()) {
+            conn->is_broken = true;
+            return KV_E_UNAVAILABLE;
+        }
     } while (poll(&pfd, 1, 0) == 0 && kv_monotonic_ms(kv_clock_system()) < deadline_ms);
+    return 0;
 }

@@ -25,6 +25,6 @@ void kv_async_settle(struct kv_conn *conn);
 int kv_async_announce(const void *owner, struct kv_conn *conn) KV_MUST_CHECK;
 
 /* Pause the job until bytes may be there or the deadline is over; kv_conn's on_wait. */
-void kv_async_wait(struct kv_conn *conn, int64_t deadline_ms);
+int kv_async_wait(struct kv_conn *conn, int64_t deadline_ms) KV_MUST_CHECK;
 
 #endif

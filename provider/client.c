@@ -5,6 +5,8 @@
  *        ^                                                           |
  *        +------------- once, if the connection was lost ------------+
  *
+ * All of it together takes at most connect-timeout-ms plus reply-timeout-ms.
+ *
  * A "life" of the daemon is one process of it as seen through SO_PEERCRED; when the
  * pid behind the socket changes, or a connection breaks, a new life begins and every
  * key is opened and compared again before it is used. While the daemon lives but cannot
@@ -22,7 +24,10 @@
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
-enum twin_state { TWIN_UNKNOWN, TWIN_BEING_WRITTEN, TWIN_KNOWN };
+/* TWIN_BEING_WRITTEN carries the fork generation above it: in a child, a thread of the
+ * parent never finishes what it began. */
+enum twin_state { TWIN_UNKNOWN, TWIN_KNOWN, TWIN_BEING_WRITTEN };
+#define TWIN_SHIFT 2
 
 struct kv_client {
     struct kv_client_config config;
@@ -30,8 +35,16 @@ struct kv_client {
     _Atomic int64_t server_pid; /* of the newest connection; 0 before the first */
     _Atomic uint32_t life;
     _Atomic int64_t open_from_ms; /* no OPEN before: the service was away */
-    _Atomic int twin_state;
+    _Atomic uint64_t twin_state;
     struct kv_conn_target twin; /* written once, before TWIN_KNOWN is set */
+};
+
+/* One call on its way. */
+struct request {
+    struct kv_client *client;
+    const struct kv_client_call *call;
+    struct kv_err *err;
+    int64_t deadline_ms; /* monotonic: the end of the whole call */
 };
 
 int kv_client_new(const struct kv_client_config *config, struct kv_client **out)
@@ -67,13 +80,19 @@ static void begin_life(struct kv_client *client)
     (void)atomic_fetch_add(&client->life, 1);
 }
 
+static int64_t now_ms(void)
+{
+    return kv_monotonic_ms(kv_clock_system());
+}
+
 static void fill_target(const struct kv_client *client, const char *address,
                         struct kv_conn_target *target)
 {
     *target =
         (struct kv_conn_target){.server_uid = client->config.server_uid,
                                 .connect_timeout_ms = client->config.connect_timeout_ms,
-                                .reply_timeout_ms = client->config.reply_timeout_ms};
+                                .reply_timeout_ms = client->config.reply_timeout_ms,
+                                .deadline_ms = INT64_MAX};
     if (kv_str_copy(target->address, sizeof(target->address), address) != 0)
         target->address[0] = '\0'; /* cannot be: both are as long */
 }
@@ -82,9 +101,11 @@ static void fill_target(const struct kv_client *client, const char *address,
  * later connection there must belong to the very uid that served the path. */
 static void learn_twin(struct kv_client *client, const struct kv_conn *conn)
 {
-    int expected = TWIN_UNKNOWN;
-    if (!atomic_compare_exchange_strong(&client->twin_state, &expected,
-                                        TWIN_BEING_WRITTEN))
+    const uint64_t mine =
+        (uint64_t)kv_pool_generation() << TWIN_SHIFT | TWIN_BEING_WRITTEN;
+    uint64_t seen = atomic_load(&client->twin_state);
+    if (seen == TWIN_KNOWN || seen == mine ||
+        !atomic_compare_exchange_strong(&client->twin_state, &seen, mine))
         return;
     char id[2 * KV_ID_LEN + 1];
     char address[KV_CONN_ADDRESS_MAX] = "@keyvault/";
@@ -128,21 +149,22 @@ static void note_server(struct kv_client *client, const struct kv_conn *conn)
         begin_life(client);
 }
 
-static int connect_any(struct kv_client *client, struct kv_conn *conn,
-                       struct kv_err *err)
+static int connect_any(const struct request *request, struct kv_conn *conn)
 {
+    struct kv_client *client = request->client;
     struct kv_conn_target target;
     const char *address = client->config.socket;
     if (address[0] == '@' && client->config.server_uid == KV_CONN_ANY_SAFE_UID)
-        return refuse_anonymous(address, err);
+        return refuse_anonymous(address, request->err);
     fill_target(client, address, &target);
-    int rc = kv_conn_open(conn, &target, err);
+    target.deadline_ms = request->deadline_ms;
+    int rc = kv_conn_open(conn, &target, request->err);
     if (rc == KV_E_UNAVAILABLE && address[0] != '@' && find_twin(client, &target)) {
+        target.deadline_ms = request->deadline_ms;
         if (kv_conn_open(conn, &target, NULL) != 0)
             return rc; /* what is wrong with the path says more */
         rc = 0;
-        if (err != NULL)
-            *err = KV_ERR_INIT;
+        *request->err = KV_ERR_INIT;
     } else if (rc == 0 && address[0] != '@') {
         learn_twin(client, conn);
     }
@@ -223,26 +245,27 @@ static int refused(const struct kv_client_call *call, const struct kv_frame *rep
     return rc;
 }
 
-static int exchange(const struct kv_client *client, struct kv_conn *conn,
-                    const struct kv_client_call *call, struct kv_err *err)
+static int exchange(const struct request *request, struct kv_conn *conn,
+                    const struct kv_client_call *call)
 {
     struct kv_conn_target limits;
     struct kv_frame reply;
-    fill_target(client, "", &limits);
+    fill_target(request->client, "", &limits);
+    limits.deadline_ms = request->deadline_ms;
     size_t begin = kv_conn_begin(conn, call->verb);
     int rc = put_message(&conn->out, call->verb, call->msg);
     if (rc != 0)
-        return kv_err_set(err, rc, "client.bad-verb", "no such request");
+        return kv_err_set(request->err, rc, "client.bad-verb", "no such request");
     kv_frame_end(&conn->out, begin);
-    rc = kv_conn_exchange(conn, &limits, &reply, err);
+    rc = kv_conn_exchange(conn, &limits, &reply, request->err);
     if (rc != 0) {
         kv_conn_drop(conn);
         return rc;
     }
     if (reply.status != 0)
-        rc = refused(call, &reply, err);
+        rc = refused(call, &reply, request->err);
     else
-        rc = call->on_reply(call->arg, reply.payload, err);
+        rc = call->on_reply(call->arg, reply.payload, request->err);
     kv_buf_reset(&conn->in); /* a decrypted secret does not linger */
     return rc;
 }
@@ -268,60 +291,60 @@ static int compare_key(void *arg, struct kv_bytes payload, struct kv_err *err)
 }
 
 /* Ask for the grant and compare, once per key and life of the daemon. */
-static int open_key(struct kv_client *client, struct kv_conn *conn,
-                    const struct kv_client_key *key, struct kv_err *err)
+static int open_key(const struct request *request, struct kv_conn *conn)
 {
+    struct kv_client *client = request->client;
+    const struct kv_client_key *key = request->call->key;
     uint64_t life = current_life(client);
     if (key == NULL || atomic_load(key->opened) == life)
         return 0;
     int64_t open_from_ms = atomic_load(&client->open_from_ms);
-    if (open_from_ms != 0 && kv_monotonic_ms(kv_clock_system()) < open_from_ms)
+    if (open_from_ms != 0 && now_ms() < open_from_ms)
         return 0;
     struct kv_msg_uri msg = {.ops = 0};
     int rc = kv_str_copy(msg.uri, sizeof(msg.uri), key->uri);
     if (rc != 0)
-        return kv_err_set(err, rc, "client.too-big", "the key's URI is too long");
+        return kv_err_set(request->err, rc, "client.too-big",
+                          "the key's URI is too long");
     const struct kv_client_call open_call = {.verb = KV_VERB_OPEN,
                                              .msg = &msg,
                                              .key = key,
                                              .on_reply = compare_key,
                                              .arg = (void *)(uintptr_t)key};
-    rc = exchange(client, conn, &open_call, err);
+    rc = exchange(request, conn, &open_call);
     if (rc == 0)
         atomic_store(key->opened, life);
     if (rc != KV_E_UNAVAILABLE || conn->fd < 0 || conn->is_broken)
         return rc;
     /* The daemon is there, but whom it asks for new grants is not. A grant that it has
      * given before, to another worker, still holds: let it decide by the version. */
-    atomic_store(&client->open_from_ms,
-                 kv_monotonic_ms(kv_clock_system()) + client->config.reply_timeout_ms);
-    *err = KV_ERR_INIT;
+    atomic_store(&client->open_from_ms, now_ms() + client->config.reply_timeout_ms);
+    *request->err = KV_ERR_INIT;
     return 0;
 }
 
 /* One attempt on a claimed connection. `may_retry` becomes true when the connection
  * had served before and broke now. */
-static int attempt(struct kv_client *client, struct kv_conn *conn,
-                   const struct kv_client_call *call, bool *may_retry,
-                   struct kv_err *err)
+static int attempt(const struct request *request, struct kv_conn *conn, bool *may_retry)
 {
+    struct kv_client *client = request->client;
+    const struct kv_client_key *key = request->call->key;
     *may_retry = false;
     /* That of a wait context stays: its owner still has it, and it was looked at. */
     if (conn->fd >= 0 && conn->on_wait == NULL && !kv_conn_is_usable(conn))
         kv_conn_close(conn);
     int rc = 0;
     if (conn->fd < 0)
-        KV_TRY(connect_any(client, conn, err));
-    bool was_opened =
-        call->key != NULL && atomic_load(call->key->opened) == current_life(client);
-    rc = open_key(client, conn, call->key, err);
+        KV_TRY(connect_any(request, conn));
+    bool was_opened = key != NULL && atomic_load(key->opened) == current_life(client);
+    rc = open_key(request, conn);
     if (rc == 0)
-        rc = exchange(client, conn, call, err);
+        rc = exchange(request, conn, request->call);
     if (rc != 0 && (conn->fd < 0 || conn->is_broken)) {
         begin_life(client);
         *may_retry = rc == KV_E_UNAVAILABLE;
     } else if (rc == KV_E_NOT_FOUND && was_opened) {
-        atomic_store(call->key->opened, 0); /* the daemon forgot it: open again */
+        atomic_store(key->opened, 0); /* the daemon forgot it: open again */
         *may_retry = true;
     }
 out:
@@ -330,29 +353,43 @@ out:
 
 /* The same in an ASYNC job, on the connection of its wait context. False when there is
  * none to use, or when it broke: the ordinary way is still open then. */
-static bool attempt_async(struct kv_client *client, const struct kv_client_call *call,
-                          int *rc, struct kv_err *err)
+static bool attempt_async(const struct request *request, int *rc)
 {
+    struct kv_client *client = request->client;
     bool may_retry = false;
     struct kv_conn *conn = client->config.is_async ? kv_async_conn(client) : NULL;
     if (conn == NULL)
         return false;
     *rc = 0;
     if (conn->fd < 0)
-        *rc = connect_any(client, conn, err);
+        *rc = connect_any(request, conn);
     if (*rc == 0 && conn->on_wait == NULL)
-        *rc = kv_async_announce(client, conn);
-    if (*rc == 0)
-        *rc = attempt(client, conn, call, &may_retry, err);
+        may_retry = kv_async_announce(client, conn) != 0;
+    if (*rc == 0 && !may_retry)
+        *rc = attempt(request, conn, &may_retry);
     kv_async_settle(conn);
-    return *rc == 0 || !may_retry;
+    return !may_retry;
+}
+
+/* The ordinary way: wait for the answer on a connection of the pool. */
+static int attempt_pooled(const struct request *request, bool *may_retry)
+{
+    struct kv_pool *pool = &request->client->pool;
+    struct kv_pool_slot *slot = kv_pool_claim(pool, request->deadline_ms);
+    if (slot == NULL) {
+        *may_retry = false;
+        return kv_err_set(request->err, KV_E_TIMEOUT, "client.timeout",
+                          "every connection to the key daemon was busy for too long");
+    }
+    int rc = attempt(request, &slot->conn, may_retry);
+    kv_pool_release(pool, slot);
+    return rc;
 }
 
 int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
                    struct kv_err *err)
 {
     struct kv_err scratch = KV_ERR_INIT;
-    struct kv_conn own;
     int rc = 0;
     bool may_retry = true;
     if (err == NULL)
@@ -360,16 +397,17 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
     if (client->config.bad_setting[0] != '\0')
         return kv_err_set(err, KV_E_INVALID, "client.bad-setting", "%s",
                           client->config.bad_setting);
-    if (attempt_async(client, call, &rc, err))
+    const struct request request = {.client = client,
+                                    .call = call,
+                                    .err = err,
+                                    .deadline_ms = now_ms() +
+                                                   client->config.connect_timeout_ms +
+                                                   client->config.reply_timeout_ms};
+    if (attempt_async(&request, &rc))
         return rc;
-    kv_conn_init(&own);
     for (int i = 0; i < 2 && may_retry; i++) {
         *err = KV_ERR_INIT;
-        struct kv_pool_slot *slot = kv_pool_claim(&client->pool);
-        rc = attempt(client, slot != NULL ? &slot->conn : &own, call, &may_retry, err);
-        if (slot != NULL)
-            kv_pool_release(slot);
+        rc = attempt_pooled(&request, &may_retry);
     }
-    kv_conn_close(&own);
     return rc;
 }

@@ -1,14 +1,15 @@
 /*
  * Frames over one Unix socket with a deadline.
  *
- * The common case is one send() and one recv(): the socket blocks, SO_SNDTIMEO and
- * SO_RCVTIMEO bound the wait. Only when a call returns short or is interrupted does
- * the slower path compute what is left of the time and poll() for it, so that a peer
- * which drips bytes cannot stretch the limit.
+ * The common case is one send() and one recv(): the socket blocks, and SO_RCVTIMEO
+ * bounds the wait. Only when a call returns short or is interrupted, or less time is
+ * left than that, does the slower path compute what is left and poll() for it, so that
+ * a peer which drips bytes cannot stretch the limit.
  */
 #include "provider/conn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stddef.h>
@@ -62,9 +63,9 @@ void kv_conn_drop(struct kv_conn *conn)
         kv_conn_close(conn);
         return;
     }
-    conn->is_broken = true;
-    if (kv_conn_is_ours(conn))
+    if (!conn->is_broken && kv_conn_is_ours(conn))
         (void)shutdown(conn->fd, SHUT_RDWR); /* nothing to do about a failure */
+    conn->is_broken = true;
 }
 
 static int set_timeout(int fd, int option, int64_t timeout_ms)
@@ -123,9 +124,9 @@ static int after_failure(const struct kv_conn *conn, short events, int64_t deadl
 static int send_all(struct kv_conn *conn, int64_t deadline)
 {
     size_t done = 0;
-    int flags = MSG_NOSIGNAL;
     while (done < conn->out.len) {
-        ssize_t n = send(conn->fd, conn->out.data + done, conn->out.len - done, flags);
+        ssize_t n = send(conn->fd, conn->out.data + done, conn->out.len - done,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
             int rc = after_failure(conn, POLLOUT, deadline);
             if (rc != 0)
@@ -133,7 +134,6 @@ static int send_all(struct kv_conn *conn, int64_t deadline)
         } else {
             done += (size_t)n;
         }
-        flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     }
     return 0;
 }
@@ -162,12 +162,13 @@ static int receive_some(struct kv_conn *conn, int flags, int64_t deadline)
     return after_failure(conn, POLLIN, deadline);
 }
 
-/* Read until one whole frame stands in conn->in. */
-static int receive_frame(struct kv_conn *conn, int64_t deadline, struct kv_frame *frame)
+/* Read until one whole frame stands in conn->in. The first recv() has `flags`, later
+ * ones follow a poll(). */
+static int receive_frame(struct kv_conn *conn, int flags, int64_t deadline,
+                         struct kv_frame *frame)
 {
     size_t frame_len = 0;
     int got = 0;
-    int flags = 0; /* the first recv() blocks, later ones follow a poll() */
     kv_buf_reset(&conn->in);
     while (got == 0) {
         int rc = receive_some(conn, flags, deadline);
@@ -189,7 +190,14 @@ size_t kv_conn_begin(struct kv_conn *conn, enum kv_verb verb)
         &conn->out, &(struct kv_frame){.id = conn->next_id, .verb = (uint16_t)verb});
 }
 
-static int exchange_within(struct kv_conn *conn, int64_t timeout_ms,
+/* How long a reply may take. */
+struct limit {
+    int64_t timeout_ms;  /* the setting, for the message */
+    int64_t deadline_ms; /* monotonic */
+    int recv_flags;      /* 0 when SO_RCVTIMEO does not reach beyond the deadline */
+};
+
+static int exchange_within(struct kv_conn *conn, const struct limit *limit,
                            struct kv_frame *reply, struct kv_err *err)
 {
     struct kv_frame sent;
@@ -200,15 +208,14 @@ static int exchange_within(struct kv_conn *conn, int64_t timeout_ms,
         return kv_err_set(err, KV_E_TOO_BIG, "client.too-big",
                           "the request does not fit into one frame of %d bytes",
                           KV_FRAME_MAX);
-    int64_t deadline = now_ms() + timeout_ms;
-    int rc = send_all(conn, deadline);
+    int rc = send_all(conn, limit->deadline_ms);
     if (rc == 0 && conn->on_wait != NULL)
-        conn->on_wait(conn, deadline);
+        rc = conn->on_wait(conn, limit->deadline_ms);
     if (rc == 0)
-        rc = receive_frame(conn, deadline, reply);
+        rc = receive_frame(conn, limit->recv_flags, limit->deadline_ms, reply);
     kv_buf_reset(&conn->out); /* a message to sign does not linger */
     if (rc == KV_E_TIMEOUT)
-        return late(err, timeout_ms);
+        return late(err, limit->timeout_ms);
     if (rc == KV_E_UNAVAILABLE)
         return lost(err);
     if (rc == KV_E_NOMEM)
@@ -224,7 +231,13 @@ static int exchange_within(struct kv_conn *conn, int64_t timeout_ms,
 int kv_conn_exchange(struct kv_conn *conn, const struct kv_conn_target *target,
                      struct kv_frame *reply, struct kv_err *err)
 {
-    return exchange_within(conn, target->reply_timeout_ms, reply, err);
+    struct limit limit = {.timeout_ms = target->reply_timeout_ms,
+                          .deadline_ms = now_ms() + target->reply_timeout_ms};
+    if (target->deadline_ms < limit.deadline_ms) {
+        limit.deadline_ms = target->deadline_ms;
+        limit.recv_flags = MSG_DONTWAIT;
+    }
+    return exchange_within(conn, &limit, reply, err);
 }
 
 /* "@name" is the abstract namespace: it has no file and survives chroot(). */
@@ -243,7 +256,10 @@ static int unreachable(struct kv_err *err, const char *address, int errno_value)
 {
     int rc = kv_err_set(err, KV_E_UNAVAILABLE, "client.unreachable",
                         "cannot reach %s: %s", address, strerrordesc_np(errno_value));
-    kv_err_hint(err, "is keyvaultd running?");
+    if (errno_value == EMFILE || errno_value == ENFILE)
+        kv_err_hint(err, "raise the limit of open files (LimitNOFILE= of the unit)");
+    else
+        kv_err_hint(err, "is keyvaultd running?");
     return rc;
 }
 
@@ -271,7 +287,7 @@ static int check_server(struct kv_conn *conn, const struct kv_conn_target *targe
     return rc;
 }
 
-static int say_hello(struct kv_conn *conn, const struct kv_conn_target *target,
+static int say_hello(struct kv_conn *conn, const struct limit *limit,
                      struct kv_err *err)
 {
     int cpu = sched_getcpu();
@@ -281,7 +297,7 @@ static int say_hello(struct kv_conn *conn, const struct kv_conn_target *target,
                                             .cpu = cpu < 0 ? 0 : (uint32_t)cpu});
     kv_frame_end(&conn->out, begin);
     struct kv_frame reply = {.id = 0};
-    int rc = exchange_within(conn, target->connect_timeout_ms, &reply, err);
+    int rc = exchange_within(conn, limit, &reply, err);
     if (rc != 0)
         return rc;
     struct kv_msg_hello_reply hello = {.version = 0};
@@ -299,12 +315,26 @@ static int say_hello(struct kv_conn *conn, const struct kv_conn_target *target,
     return 0;
 }
 
+/* A socket that is not taken for standard input, output or error in a program that has
+ * closed those. -1 with errno on failure. */
+static int make_socket(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int saved_errno = errno;
+    (void)close(fd); /* ours without doubt: just made */
+    errno = saved_errno;
+    return higher;
+}
+
 static int connect_socket(struct kv_conn *conn, const struct kv_conn_target *target,
-                          struct kv_err *err)
+                          const struct limit *limit, struct kv_err *err)
 {
     struct sockaddr_un sun;
     socklen_t len = fill_address(&sun, target->address);
-    conn->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    conn->fd = make_socket();
     if (conn->fd < 0)
         return unreachable(err, target->address, errno);
     struct stat st;
@@ -316,19 +346,19 @@ static int connect_socket(struct kv_conn *conn, const struct kv_conn_target *tar
     }
     conn->dev = st.st_dev;
     conn->ino = st.st_ino;
-    /* SO_SNDTIMEO also bounds a connect() that waits for a full backlog. */
-    if (set_timeout(conn->fd, SO_SNDTIMEO, target->connect_timeout_ms) != 0 ||
-        set_timeout(conn->fd, SO_RCVTIMEO, target->connect_timeout_ms) != 0)
-        return unreachable(err, target->address, errno);
     conn->client_uid = geteuid();
-    int64_t deadline = now_ms() + target->connect_timeout_ms;
-    while (connect(conn->fd, (const struct sockaddr *)&sun, len) != 0) {
-        if (errno == EAGAIN)
-            return late(err, target->connect_timeout_ms);
-        if (errno != EINTR || now_ms() >= deadline)
+    for (;;) {
+        int64_t left_ms = limit->deadline_ms - now_ms();
+        if (left_ms <= 0)
+            return late(err, limit->timeout_ms);
+        /* SO_SNDTIMEO bounds a connect() that waits for a full backlog. */
+        if (set_timeout(conn->fd, SO_SNDTIMEO, left_ms) != 0)
+            return unreachable(err, target->address, errno);
+        if (connect(conn->fd, (const struct sockaddr *)&sun, len) == 0)
+            return 0;
+        if (errno != EINTR && errno != EAGAIN)
             return unreachable(err, target->address, errno);
     }
-    return 0;
 }
 
 int kv_conn_open(struct kv_conn *conn, const struct kv_conn_target *target,
@@ -338,11 +368,15 @@ int kv_conn_open(struct kv_conn *conn, const struct kv_conn_target *target,
     if (strlen(target->address) >= KV_CONN_ADDRESS_MAX || target->address[0] == '\0')
         return kv_err_set(err, KV_E_INVALID, "client.bad-address",
                           "the socket address is empty or too long");
-    KV_TRY(connect_socket(conn, target, err));
+    struct limit limit = {.timeout_ms = target->connect_timeout_ms,
+                          .deadline_ms = now_ms() + target->connect_timeout_ms,
+                          .recv_flags = MSG_DONTWAIT};
+    if (target->deadline_ms < limit.deadline_ms)
+        limit.deadline_ms = target->deadline_ms;
+    KV_TRY(connect_socket(conn, target, &limit, err));
     KV_TRY(check_server(conn, target, err));
-    KV_TRY(say_hello(conn, target, err));
-    if (set_timeout(conn->fd, SO_SNDTIMEO, target->reply_timeout_ms) != 0 ||
-        set_timeout(conn->fd, SO_RCVTIMEO, target->reply_timeout_ms) != 0)
+    KV_TRY(say_hello(conn, &limit, err));
+    if (set_timeout(conn->fd, SO_RCVTIMEO, target->reply_timeout_ms) != 0)
         rc = unreachable(err, target->address, errno);
 out:
     if (rc != 0)

@@ -23,8 +23,9 @@ struct kv_conn {
     uid_t server_uid;
     uid_t client_uid; /* whom the daemon takes us for: the effective uid at connect */
     uint8_t installation[KV_ID_LEN];
-    /* set when the descriptor is announced to an ASYNC job's wait context */
-    void (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
+    /* set when the descriptor is announced to an ASYNC job's wait context; 0, or
+     * KV_E_UNAVAILABLE when the answer must not be read */
+    int (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
     uint32_t generation;
     bool is_broken; /* to be closed by the wait context, no longer used by us */
     struct kv_buf out;
@@ -37,14 +38,17 @@ struct kv_conn_target {
     int64_t server_uid; /* or KV_CONN_ANY_SAFE_UID: root or our own effective uid */
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms;
+    int64_t
+        deadline_ms; /* monotonic: ends everything earlier; INT64_MAX: nothing does */
 };
 
 /* Make an unconnected object; no allocation. */
 void kv_conn_init(struct kv_conn *conn);
 
 /* Connect, check the server's uid (SO_PEERCRED) and say HELLO, all within
- * connect_timeout_ms. Returns 0, KV_E_UNAVAILABLE (client.unreachable), KV_E_TIMEOUT
- * (client.timeout), KV_E_DENIED (client.wrong-server), KV_E_INVALID
+ * connect_timeout_ms and before deadline_ms. The descriptor is never 0, 1 or 2, even if
+ * the program has closed those. Returns 0, KV_E_UNAVAILABLE (client.unreachable),
+ * KV_E_TIMEOUT (client.timeout), KV_E_DENIED (client.wrong-server), KV_E_INVALID
  * (client.bad-reply) or KV_E_NOMEM; the connection is closed on failure. */
 int kv_conn_open(struct kv_conn *conn, const struct kv_conn_target *target,
                  struct kv_err *err) KV_MUST_CHECK;
@@ -65,7 +69,8 @@ bool kv_conn_is_ours(const struct kv_conn *conn);
 bool kv_conn_is_usable(const struct kv_conn *conn);
 
 /* Send the request that stands in conn->out (one frame, written with
- * kv_conn_begin) and receive its reply, borrowed from conn->in until the next call.
+ * kv_conn_begin) and receive its reply, borrowed from conn->in until the next call;
+ * within reply_timeout_ms and before deadline_ms.
  * Returns 0 (reply->status may still be a failure), KV_E_UNAVAILABLE when the
  * connection broke (client.lost: worth one reconnect), KV_E_TIMEOUT or KV_E_INVALID;
  * after a failure the connection must be closed. */

@@ -60,8 +60,8 @@ static void check_reply(enum kv_verb verb, const struct kv_frame *reply)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const struct kv_conn_target target = {.connect_timeout_ms = 1000,
-                                                 .reply_timeout_ms = 1000};
+    static const struct kv_conn_target target = {
+        .connect_timeout_ms = 1000, .deadline_ms = INT64_MAX, .reply_timeout_ms = 1000};
     int fds[2];
     struct kv_conn conn;
     struct kv_frame reply;

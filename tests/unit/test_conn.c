@@ -2,10 +2,12 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/core/clock.h"
@@ -26,6 +28,7 @@ static void open_world(struct world *world, enum fake_mode mode)
     cr_assert_not_null(mkdtemp(world->dir));
     world->target = (struct kv_conn_target){.server_uid = KV_CONN_ANY_SAFE_UID,
                                             .connect_timeout_ms = 300,
+                                            .deadline_ms = INT64_MAX,
                                             .reply_timeout_ms = 300};
     (void)snprintf(world->target.address, sizeof(world->target.address), "%s/keys.sock",
                    world->dir);
@@ -178,5 +181,56 @@ Test(conn, a_request_that_does_not_fit_is_not_sent)
     cr_expect_eq(kv_conn_exchange(&world.conn, &world.target, &reply, &err),
                  KV_E_TOO_BIG);
     cr_expect_eq(fake_keyring_counts(world.keyring)->requests, 0);
+    close_world(&world);
+}
+
+Test(conn, the_callers_deadline_ends_what_the_settings_would_allow)
+{
+    struct world world;
+    struct kv_frame reply;
+    struct kv_err err = KV_ERR_INIT;
+    open_world(&world, FAKE_HANG);
+    world.target.reply_timeout_ms = 10000;
+    world.target.connect_timeout_ms = 10000;
+    cr_assert_eq(kv_conn_open(&world.conn, &world.target, NULL), 0);
+    const int64_t start_ms = kv_monotonic_ms(kv_clock_system());
+    world.target.deadline_ms = start_ms + 200;
+    cr_expect_eq(ask(&world, &reply, &err), KV_E_TIMEOUT);
+    kv_conn_close(&world.conn);
+    fake_keyring_set_mode(world.keyring, FAKE_HANG_HELLO);
+    world.target.deadline_ms = kv_monotonic_ms(kv_clock_system()) + 200;
+    cr_expect_eq(kv_conn_open(&world.conn, &world.target, &err), KV_E_TIMEOUT);
+    cr_expect_lt(kv_monotonic_ms(kv_clock_system()) - start_ms, 3000);
+    close_world(&world);
+}
+
+/* Run in a child, where the fake keyring's threads take no descriptor. */
+static int open_without_standard_files(struct world *world)
+{
+    struct kv_frame reply;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        (void)close(fd);
+    if (kv_conn_open(&world->conn, &world->target, NULL) != 0)
+        return 1;
+    if (world->conn.fd <= STDERR_FILENO || fcntl(world->conn.fd, F_GETFD) != FD_CLOEXEC)
+        return 2;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            return 3;
+    }
+    return ask(world, &reply, NULL) == 0 ? 0 : 4;
+}
+
+/* A daemon often runs without standard files; what it prints must not be sent. */
+Test(conn, a_connection_is_no_standard_file)
+{
+    struct world world;
+    int status = -1;
+    open_world(&world, FAKE_GOOD);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(open_without_standard_files(&world));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(status, 0, "child: %x", (unsigned)status);
     close_world(&world);
 }

@@ -33,5 +33,18 @@ host() { # host PROGRAM CASE KEY...
   ok "fork: nothing is left open by exec, vfork and posix_spawn" host forks exec $all
   ok "fork: a child that exits leaves its parent's connection alone" host forks child-exits $all
   ok "fork: a daemon after its starter has ended" host forks daemonize $all
+
+  # --- threads -------------------------------------------------------------------
+  ok "threads: 8 and 32 sign with keys of every type" host threads many $all \
+    keyvault:///keys/p384 keyvault:///keys/p521 keyvault:///keys/p256k p256.uri.pem
+  ok "threads: 32 at the very first use" host threads first-use $all p256.uri.pem
+  ok "threads: come and go without a trace" host threads come-and-go keyvault:///keys/p256
+  ok "threads: sign, decrypt and derive at once" host threads every-way $all
+  name="threads: stacks of 16 KiB"
+  if [ -z "$preload" ]; then
+    ok "$name" host threads small-stack $all p256.uri.pem
+  else
+    cannot "$name" "sanitized"
+  fi
 }
 finish
