@@ -211,15 +211,39 @@ struct scan {
     unsigned n_found;
 };
 
-static void scan_chunk(struct scan *scan, uint64_t at, size_t len)
+/* Patterns by their first four bytes, so that one pass looks for all of them. */
+#define N_BUCKETS 65536
+static uint16_t bucket[N_BUCKETS];     /* a pattern's number + 1, 0: none */
+static uint16_t next_in[MAX_PATTERNS]; /* the next one of the bucket, as above */
+
+static unsigned bucket_of(const uint8_t *bytes)
+{
+    uint32_t word = 0;
+    memcpy(&word, bytes, sizeof(word));
+    return (word * 2654435761U) >> 16;
+}
+
+static void index_patterns(void)
 {
     for (size_t i = 0; i < n_patterns; i++) {
-        const uint8_t *hit = memmem(scan->buf, len, patterns[i].bytes, patterns[i].len);
-        if (hit == NULL)
-            continue;
-        (void)printf("memscan: pid %d: FOUND %s at 0x%" PRIx64 "\n", (int)scan->pid,
-                     patterns[i].what, at + (uint64_t)(hit - scan->buf));
-        scan->n_found++;
+        unsigned b = bucket_of(patterns[i].bytes);
+        next_in[i] = bucket[b];
+        bucket[b] = (uint16_t)(i + 1);
+    }
+}
+
+static void scan_chunk(struct scan *scan, uint64_t at, size_t len)
+{
+    for (size_t i = 0; i + sizeof(uint32_t) <= len; i++) {
+        unsigned n = bucket[bucket_of(scan->buf + i)];
+        for (; n != 0; n = next_in[n - 1]) {
+            const struct pattern *p = &patterns[n - 1];
+            if (p->len > len - i || memcmp(scan->buf + i, p->bytes, p->len) != 0)
+                continue;
+            (void)printf("memscan: pid %d: FOUND %s at 0x%" PRIx64 "\n", (int)scan->pid,
+                         p->what, at + (uint64_t)i);
+            scan->n_found++;
+        }
     }
 }
 
@@ -271,6 +295,7 @@ static int scan_all(char **pids)
     uint8_t *buf = malloc(CHUNK + MAX_LEN);
     int status = 0;
 
+    index_patterns();
     if (buf == NULL || *pids == NULL)
         status = 2;
     for (; status != 2 && *pids != NULL; pids++) {

@@ -278,6 +278,7 @@ class Server:
         module, and one use of the connection. Returns the certificate (DER); where
         `der` is given, another one is an error."""
         with socket.create_connection(("127.0.0.1", site.port), timeout=10) as raw:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.prelude(raw)
             context = site.context[version]
             with context.wrap_socket(raw, server_hostname=site.host) as tls:
