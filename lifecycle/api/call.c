@@ -453,18 +453,26 @@ out:
 /* --- shared by handlers ------------------------------------------------------------
  */
 
+int kv_call_check_own(const struct kv_call *call, const struct kv_row *row,
+                      struct kv_err *err)
+{
+    if ((row->flags & KV_ROW_MANAGED) == 0)
+        return 0;
+    return kv_err_set(err, KV_E_DENIED, "api.managed",
+                      "the %s '%s' belongs to the certificate of the same name",
+                      kv_kind_name(row->key.kind), call->name);
+}
+
 int kv_call_check_head(struct kv_call *call, const struct kv_row *head)
 {
     struct kv_err err = KV_ERR_INIT;
     int rc = 0;
-    if ((head->flags & KV_ROW_DELETED) != 0)
+    if ((head->flags & KV_ROW_DELETED) == 0)
+        rc = kv_call_check_own(call, head, &err);
+    else
         rc = kv_err_set(&err, KV_E_EXISTS, "api.deleted",
                         "the %s '%s' is deleted but recoverable: its name cannot be "
                         "used",
-                        kv_kind_name(head->key.kind), head->key.name);
-    else if ((head->flags & KV_ROW_MANAGED) != 0)
-        rc = kv_err_set(&err, KV_E_DENIED, "api.managed",
-                        "the %s '%s' belongs to the certificate of the same name",
                         kv_kind_name(head->key.kind), head->key.name);
     if (rc == 0)
         return 0;

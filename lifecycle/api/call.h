@@ -107,6 +107,10 @@ struct kv_call_attrs {
     json_t *tags; /* borrowed from the body; NULL when absent */
 };
 
+/* Refuse a key or secret that belongs to a certificate: api.managed. */
+int kv_call_check_own(const struct kv_call *call, const struct kv_row *row,
+                      struct kv_err *err) KV_MUST_CHECK;
+
 /* Refuse to write over a name: head of a certificate's own object (403) or deleted
  * (409). `head` is the result of kv_task_find_head. Ends the call and returns
  * non-zero when refused. */

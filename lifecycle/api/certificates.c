@@ -188,7 +188,7 @@ static void load_policy(struct kv_task *task)
 }
 
 /* The row stays while the certificate is deleted. */
-static void policy(struct kv_call *call)
+void kv_certificates_policy(struct kv_call *call)
 {
     kv_task_load(&call->task, KV_KIND_CERTIFICATE, call->name, NULL, load_policy);
 }
@@ -266,8 +266,16 @@ const struct kv_route kv_routes_certificates[] = {
     {"GET", "/certificates", "getCertificates", KV_ACT_CERT_LIST, false, list},
     {"GET", "/certificates/{name}/pending", "getCertificateOperation", KV_ACT_CERT_GET,
      false, kv_certificates_pending},
+    {"PATCH", "/certificates/{name}/pending", "updateCertificateOperation",
+     KV_ACT_CERT_UPDATE, true, kv_certificates_cancel},
+    {"DELETE", "/certificates/{name}/pending", "deleteCertificateOperation",
+     KV_ACT_CERT_UPDATE, false, kv_certificates_drop_pending},
     {"GET", "/certificates/{name}/policy", "getCertificatePolicy", KV_ACT_CERT_GET,
-     false, policy},
+     false, kv_certificates_policy},
+    {"PATCH", "/certificates/{name}/policy", "updateCertificatePolicy",
+     KV_ACT_CERT_UPDATE, true, kv_certificates_update_policy},
+    {"PATCH", "/certificates/{name}/{version}", "updateCertificate", KV_ACT_CERT_UPDATE,
+     true, kv_certificates_update},
     {"GET", "/certificates/{name}/versions", "getCertificateVersions", KV_ACT_CERT_LIST,
      false, versions},
     {"GET", "/certificates/{name}/{version}", "getCertificate", KV_ACT_CERT_GET, false,

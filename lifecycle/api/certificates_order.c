@@ -41,7 +41,8 @@ static json_t *operation_json(const struct kv_call *call, const struct kv_object
         "{s:o,s:O*,s:O*,s:b,s:s,s:o*,s:O*,s:O*,s:O*,s:O*}", "id",
         kv_cert_own_id(call, name, "pending"), "issuer",
         json_object_get(json_object_get(doc, "policy"), "issuer"), "csr",
-        json_object_get(doc, "csr"), "cancellation_requested", 0, "status", status,
+        json_object_get(doc, "csr"), "cancellation_requested",
+        json_is_true(json_object_get(doc, "cancellationRequested")), "status", status,
         "status_details", details_of(status, doc), "error",
         json_object_get(doc, "error"), "request_id", json_object_get(doc, "requestId"),
         "preserveCertOrder", json_object_get(doc, "preserveCertOrder"), "target",
@@ -112,19 +113,104 @@ static void reply_created(struct kv_task *task)
     reply_operation(task, true);
 }
 
-static void find_pending(struct kv_task *task)
+static void reply_changed(struct kv_task *task)
+{
+    kv_task_find(task, KV_KIND_OPERATION, kv_call_of(task)->name, NULL, reply_pending);
+}
+
+/* --- its end before its time --------------------------------------------------------
+ */
+
+static void cancel_found(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
-    if (task->object.row.row_version == 0)
+    struct kv_err err = KV_ERR_INIT;
+    bool is_wanted_op =
+        task->object.row.row_version != 0 && is_wanted(call, task->object.doc);
+    bool is_cancelled = false;
+    int rc = 0;
+    if (!is_wanted_op) {
         no_operation(call);
+        return;
+    }
+    KV_TRY(kv_json_bool(call->body, "cancellation_requested", &is_cancelled, &err));
+    if (!is_cancelled)
+        KV_TRY(kv_err_set(&err, KV_E_INVALID, "api.bad-field",
+                          "the member 'cancellation_requested' must be true"));
+    if (strcmp(status_of(task->object.doc), "inProgress") != 0)
+        KV_TRY(kv_err_set(&err, KV_E_INVALID, "cert.not-in-progress",
+                          "the operation of the certificate '%s' has ended: it is %s",
+                          call->name, status_of(task->object.doc)));
+    struct kv_row row = task->object.row;
+    json_t *doc = kv_operation_end_doc(task->object.doc, "cancelled");
+    row.updated_s = kv_now_s(task->service->clock);
+    row.next_at_s = KV_TIME_NONE;
+    if (json_object_set_new(doc, "cancellationRequested", json_true()) != 0)
+        rc = KV_E_NOMEM;
+    kv_task_put_doc(task, &row, row.row_version, doc);
+out:
+    if (rc != 0)
+        kv_task_fail(task, rc, &err);
     else
-        kv_task_find(task, KV_KIND_OPERATION, call->name, NULL, reply_pending);
+        kv_task_commit(task, reply_changed);
+}
+
+static void drop_done(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    json_t *json = call->data;
+    call->data = NULL;
+    kv_call_reply(call, 200, json);
+}
+
+static void json_free(void *data)
+{
+    json_decref(data);
+}
+
+static void drop_found(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    const struct kv_row *row = &task->object.row;
+    if (row->row_version == 0 || !is_wanted(call, task->object.doc)) {
+        no_operation(call);
+        return;
+    }
+    call->data = operation_json(call, &task->object);
+    call->data_free = json_free;
+    kv_task_delete(task, &row->key, row->row_version);
+    kv_task_commit(task, drop_done);
 }
 
 /* The row stays while the certificate is deleted. */
+static void find_operation(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    kv_task_fn next = reply_pending;
+    if (call->route->run == kv_certificates_cancel)
+        next = cancel_found;
+    else if (call->route->run == kv_certificates_drop_pending)
+        next = drop_found;
+    if (task->object.row.row_version == 0)
+        no_operation(call);
+    else
+        kv_task_find(task, KV_KIND_OPERATION, call->name, NULL, next);
+}
+
 void kv_certificates_pending(struct kv_call *call)
 {
-    kv_task_find(&call->task, KV_KIND_CERTIFICATE, call->name, NULL, find_pending);
+    kv_task_find(&call->task, KV_KIND_CERTIFICATE, call->name, NULL, find_operation);
+}
+
+/* An issuer that is at work finds its operation changed and stops. */
+void kv_certificates_cancel(struct kv_call *call)
+{
+    kv_certificates_pending(call);
+}
+
+void kv_certificates_drop_pending(struct kv_call *call)
+{
+    kv_certificates_pending(call);
 }
 
 /* --- requests ----------------------------------------------------------------------

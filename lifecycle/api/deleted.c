@@ -125,17 +125,6 @@ static void start(struct kv_call *call, kv_task_fn next)
         kv_name_read(&call->task, &deleting->name, kind_of(call), call->name, next);
 }
 
-/* Refuse a key or secret of a certificate. */
-static int check_own(const struct kv_call *call, struct kv_err *err)
-{
-    const struct deleting *deleting = call->data;
-    if ((head_of(deleting)->flags & KV_ROW_MANAGED) == 0)
-        return 0;
-    return kv_err_set(err, KV_E_DENIED, "api.managed",
-                      "the %s '%s' belongs to the certificate of the same name",
-                      kv_kind_name(kind_of(call)), call->name);
-}
-
 static int check_deleted(const struct kv_call *call, struct kv_err *err)
 {
     const struct deleting *deleting = call->data;
@@ -185,7 +174,7 @@ static void delete_read(struct kv_task *task)
         rc = kv_err_set(&err, KV_E_NOT_FOUND, "object.not-found", "there is no %s '%s'",
                         kv_kind_name(kind_of(call)), call->name);
     else
-        rc = check_own(call, &err);
+        rc = kv_call_check_own(call, head_of(deleting), &err);
     if (rc != 0)
         kv_task_fail(task, rc, &err);
     else
@@ -237,7 +226,7 @@ static void recover_version(struct kv_task *task)
 static int check_both(const struct kv_call *call, struct kv_err *err)
 {
     int rc = check_deleted(call, err);
-    return rc != 0 ? rc : check_own(call, err);
+    return rc != 0 ? rc : kv_call_check_own(call, head_of(call->data), err);
 }
 
 static void recover_read(struct kv_task *task)

@@ -100,6 +100,8 @@ static void versions(struct kv_call *call)
 const struct kv_route kv_routes_keys[] = {
     {"POST", "/keys/{name}/create", "create", KV_ACT_KEY_CREATE, true, kv_keys_create},
     {"PUT", "/keys/{name}", "import", KV_ACT_KEY_IMPORT, true, kv_keys_import},
+    {"PATCH", "/keys/{name}/{version}", "updateKey", KV_ACT_KEY_UPDATE, true,
+     kv_keys_update},
     {"GET", "/keys", "list", KV_ACT_KEY_LIST, false, list},
     {"GET", "/keys/{name}/versions", "versions", KV_ACT_KEY_LIST, false, versions},
     {"GET", "/keys/{name}/{version}", "get", KV_ACT_KEY_GET, false, get},

@@ -39,6 +39,7 @@ json_t *kv_key_app_tags(struct kv_bytes app);
 
 void kv_keys_create(struct kv_call *call);
 void kv_keys_import(struct kv_call *call);
+void kv_keys_update(struct kv_call *call);
 void kv_keys_sign(struct kv_call *call);
 void kv_keys_verify(struct kv_call *call);
 void kv_keys_encrypt(struct kv_call *call);

@@ -50,7 +50,7 @@ static int check_value(const json_t *body, const char **value, struct kv_err *er
     return 0;
 }
 
-static int check_content_type(const json_t *body, const char **type, struct kv_err *err)
+int kv_secret_content_type(const json_t *body, const char **type, struct kv_err *err)
 {
     int rc = kv_json_string(body, "contentType", KV_OPTIONAL, type, err);
     if (rc != 0 || *type == NULL)
@@ -72,7 +72,7 @@ static int read_request(struct kv_call *call, struct kv_object *object,
     const char *type = NULL;
     int rc = 0;
     KV_TRY(check_value(call->body, &value, err));
-    KV_TRY(check_content_type(call->body, &type, err));
+    KV_TRY(kv_secret_content_type(call->body, &type, err));
     KV_TRY(kv_json_attrs(call->body, &attrs, err));
     row->flags = attrs.is_enabled ? KV_ROW_ENABLED : 0;
     row->nbf_s = attrs.nbf_s;
@@ -212,6 +212,8 @@ static void versions(struct kv_call *call)
 
 const struct kv_route kv_routes_secrets[] = {
     {"PUT", "/secrets/{name}", "setSecret", KV_ACT_SECRET_SET, true, set},
+    {"PATCH", "/secrets/{name}/{version}", "updateSecret", KV_ACT_SECRET_UPDATE, true,
+     kv_secrets_update},
     {"GET", "/secrets", "list", KV_ACT_SECRET_LIST, false, list},
     {"GET", "/secrets/{name}/versions", "versions", KV_ACT_SECRET_LIST, false,
      versions},

@@ -17,6 +17,13 @@
 json_t *kv_secret_bundle(const struct kv_call *call, const struct kv_object *object,
                          const char *value);
 
+/* "contentType" of a request: NULL when absent. api.bad-field. */
+int kv_secret_content_type(const json_t *body, const char **type,
+                           struct kv_err *err) KV_MUST_CHECK;
+
+/* PATCH: change attributes, tags and content type of one version. */
+void kv_secrets_update(struct kv_call *call);
+
 /* Answer GET for a certificate's secret, which is the task's loaded object. */
 void kv_secret_get_managed(struct kv_call *call);
 

@@ -393,6 +393,19 @@ void kv_task_keyring(struct kv_task *task, uint16_t verb, struct kv_buf *payload
         kv_task_op_fail(task, rc, NULL);
 }
 
+void kv_task_key_update(struct kv_task *task, const struct kv_row *row,
+                        const struct kv_key_attrs *attrs, kv_task_fn next)
+{
+    struct kv_buf payload;
+    struct kv_role_key_update msg = {.old_row = {row->sealed, row->sealed_len},
+                                     .attrs = *attrs};
+    kv_row_ident(row, &msg.old_ident);
+    kv_task_ident(task, &row->key, row->row_version, &msg.ident);
+    kv_buf_init(&payload, KV_FRAME_MAX_ROLE);
+    kv_role_key_update_put(&payload, &msg);
+    kv_task_keyring(task, KV_ROLE_KEY_UPDATE, &payload, next);
+}
+
 void kv_task_ident(const struct kv_task *task, const struct kv_row_key *key,
                    uint64_t expect, struct kv_ident *out)
 {

@@ -128,6 +128,11 @@ void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
 /* Set flags and dates of a key's row from what the keyring has sealed. */
 void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
 
+/* Let the keyring seal a stored key again with other attributes, for the row version
+ * that a change of the row makes. The payload is a kv_role_key_made. */
+void kv_task_key_update(struct kv_task *task, const struct kv_row *row,
+                        const struct kv_key_attrs *attrs, kv_task_fn next);
+
 /* Append the compact text of a JSON value; NULL is KV_E_NOMEM. (json_dumps overlooks a
  * failed allocation at a member's name and returns what is no JSON.) */
 int kv_json_write(const json_t *json, struct kv_buf *out) KV_MUST_CHECK;

@@ -4,3 +4,4 @@ import "./crypto.mjs";
 import "./secrets.mjs";
 import "./certificates.mjs";
 import "./deleted.mjs";
+import "./updates.mjs";
