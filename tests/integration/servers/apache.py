@@ -35,12 +35,14 @@ class Apache(Server):
         (self.dir / "ports.conf").write_text("".join(
             f"Listen 127.0.0.1:{site.port}\n" for site in self.sites))
         for site in self.sites:
-            (self.dir / "sites-enabled" / f"{site.name}.conf").write_text(self.site_text(
-                site, "keyvault.conf", "*:443", ("/var/www", self.dir)))
+            text = self.site_text(site, "keyvault.conf", "*:443",
+                                  ("/var/www", self.dir))
+            (self.dir / "sites-enabled" / f"{site.name}.conf").write_text(text)
         self.env.update(
             APACHE_RUN_USER=self.user, APACHE_RUN_GROUP=self.user,
-            APACHE_PID_FILE=f"{self.dir}/run/apache2.pid", APACHE_RUN_DIR=f"{self.dir}/run",
-            APACHE_LOCK_DIR=f"{self.dir}/run", APACHE_LOG_DIR=str(self.dir))
+            APACHE_PID_FILE=f"{self.dir}/run/apache2.pid",
+            APACHE_RUN_DIR=f"{self.dir}/run", APACHE_LOCK_DIR=f"{self.dir}/run",
+            APACHE_LOG_DIR=str(self.dir))
 
     def command(self):
         return ["apache2", "-d", self.dir, "-f", "apache2.conf", "-D", "FOREGROUND",
@@ -55,5 +57,4 @@ def variant(name):
 
 
 if __name__ == "__main__":
-    for mpm in sys.argv[2:] or ("prefork", "worker", "event"):
-        life(sys.argv[1], variant(mpm))
+    life(sys.argv[1], *map(variant, sys.argv[2:] or ("prefork", "worker", "event")))

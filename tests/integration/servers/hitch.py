@@ -20,7 +20,8 @@ class Hitch(Server):
     harmless = re.compile(r"unexpected eof while reading")
 
     def configure(self):
-        texts = [self.site_text(site, "hitch.conf", 'port = "443"', ('"*"', '"127.0.0.1"'),
+        texts = [self.site_text(site, "hitch.conf", 'port = "443"',
+                                ('"*"', '"127.0.0.1"'),
                                 (":8080", f":{self.backend.port}"))
                  for site in self.sites]
         head = texts[0].partition(FRONTEND)[0]

@@ -17,7 +17,8 @@ class Nginx(Server):
                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         sites = "".join(
             self.site_text(site, "keyvault.conf", "listen 443",
-                           ("listen ", "listen 127.0.0.1:"), ("/var/www/html", self.dir))
+                           ("listen ", "listen 127.0.0.1:"),
+                           ("/var/www/html", self.dir))
             for site in self.sites)
         (self.dir / "index.html").write_text("nginx\n")
         (self.dir / "nginx.conf").write_text(

@@ -25,7 +25,7 @@ from dev import (Dev, children, free_port, listens, sanitizers,  # noqa: E402
 
 TLS12 = ssl.TLSVersion.TLSv1_2
 TLS13 = ssl.TLSVersion.TLSv1_3
-VERSIONS = (TLS12, TLS13)
+VERSIONS = {TLS12: "TLS 1.2", TLS13: "TLS 1.3"}
 KINDS = {
     "rsa2048": ("--key-type", "RSA", "--size", "2048"),
     "p256": ("--key-type", "EC", "--curve", "P-256"),
@@ -37,13 +37,13 @@ IMPORTED = {
     "imported-rsa": ("-newkey", "rsa:2048"),
     "imported-p256": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
 }
-# What a server that logs OpenSSL's reason, but not the text with it, says without daemon.
+# What a server logs without daemon that knows OpenSSL's reason, not the text with it.
 REASON = re.compile(r"keyvault::the key daemon cannot be reached")
 IS_FULL = os.environ.get("KEYVAULT_TEST_FULL", "0") != "0"
 
 
 def replace(path, data, user, mode):
-    """Write a file that the user may read, without a moment in which it is half there."""
+    """Write a file that the user may read; at no moment is it half there."""
     new = path.with_suffix(".new")
     new.write_bytes(data)
     new.chmod(mode)
@@ -153,6 +153,7 @@ class Server:
     # Lines of the log that mean that something went wrong, and those that do not.
     complaint = re.compile(r"\[(warn|error|crit|alert|emerg)\]|\berror:[0-9A-F]{8}:")
     harmless = re.compile(r"(?!)")
+    without = ()            # checks that it cannot have
     # What it logs of OpenSSL's reason; None where it logs nothing.
     cause = re.compile(r"key \S+: cannot reach .*doctor --as \d+ keyvault://default/keys/")
     stop_codes = (0,)       # exit status after SIGTERM
@@ -169,6 +170,7 @@ class Server:
         if os.geteuid() == 0:
             shutil.chown(self.log_path, self.user, self.user)
         self.process = None
+        self.passed = set()
         self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C",
                     "OPENSSL_CONF": str(self.openssl_conf())}
         self.env.update(sanitizers(dev.build / "keyvault.so"))
@@ -255,6 +257,7 @@ class Server:
         name = f"{self.variant} {name}".lstrip()
         if not condition:
             raise AssertionError(f"{name}: {detail}")
+        self.passed.add(name)
         print("ok", name, f"({detail})" if detail else "", flush=True)
 
     def start(self):
@@ -317,7 +320,7 @@ class Load:
             try:
                 self.server.handshake(site, version)
             except OSError as e:
-                self.failures.append(f"{site.name} {version.name}: {e!r}")
+                self.failures.append(f"{site.name} {VERSIONS[version]}: {e!r}")
             self.n += 1
 
     def __enter__(self):
@@ -344,7 +347,7 @@ def handshakes(server):
     for site in server.sites:
         for version in VERSIONS:
             server.handshake(site, version, site.served)
-            server.expect(True, f"handshake {site.name} {version.name}")
+            server.expect(True, f"handshake {VERSIONS[version]} {site.name}")
 
 
 def memory(server):
@@ -359,7 +362,8 @@ def memory(server):
                    stdout=subprocess.DEVNULL)
     for pids, found, name in (
             (server.pids(), 0, "no private key in the memory of the server"),
-            ([dev.role_pid("keyvault-keyring")], 1, "the scan finds them in the keyring")):
+            ([dev.role_pid("keyvault-keyring")], 1,
+             "the scan finds them in the keyring")):
         done = subprocess.run([scan, "--patterns", patterns, *map(str, pids)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         server.expect(done.returncode == found, name,
@@ -436,7 +440,30 @@ def daemon_restart(server):
     server.expect(all_serve(server, 3), "handshakes after a restart of the daemon")
 
 
-def life(build, server_class):
+def named_in_docs(file):
+    """The checks of a file that docs/provider.md names."""
+    return subprocess.run(
+        [ROOT / "tests/structure/provider_table.sh", "--names", f"servers/{file}"],
+        check=True, stdout=subprocess.PIPE).stdout.decode().splitlines()
+
+
+def life(build, *classes):
+    """Live through everything with each class; then all that docs/provider.md says of
+    this file, and of all servers, has passed."""
+    wanted = set(named_in_docs(pathlib.Path(sys.argv[0]).name))
+    passed = set()
+    for server_class in classes:
+        passed |= live(build, server_class)
+        wanted |= {f"{server_class.variant} {name}".lstrip()
+                   for name in named_in_docs("server.py")
+                   if name not in server_class.without}
+    missing = {name for name in wanted - passed
+               if any(name.startswith(c.variant) for c in classes)}
+    if missing:
+        raise AssertionError(f"in docs/provider.md, not passed: {sorted(missing)}")
+
+
+def live(build, server_class):
     with Dev(build) as dev, Backend() as backend:
         folder = dev.work / "ssl"
         folder.mkdir(mode=0o755)
@@ -449,6 +476,7 @@ def life(build, server_class):
             server.configure()
             server.start()
             run(server)
+            return server.passed
         except BaseException:
             print(server.log()[-6000:], dev.log_text()[-2000:], sep="\n")
             raise
