@@ -22,6 +22,13 @@ void kv_route_find(const char *method, const char *text, struct kv_route_match *
 /* Collection that a route's permission is about: "keys"; NULL for the vault. */
 const char *kv_route_collection(const struct kv_route *route);
 
+/* --- doctor.c -------------------------------------------------------------------- */
+
+/* GET /keyvault/v1/doctor: {"time","store":{"path","freeBytes","totalBytes"},"grant"};
+ * with the parameters `uid` and `uri` grant is {"principal","mayRead","operations"},
+ * else null. */
+void kv_admin_doctor(struct kv_call *call);
+
 /* --- query.c --------------------------------------------------------------------- */
 
 /* Decode %XX of `len` bytes into `out` with a NUL. KV_E_INVALID: bad escape, NUL or no

@@ -69,15 +69,21 @@ static void answer_payload(struct question *question, struct kv_buf *payload)
     kv_buf_free(payload);
 }
 
+static kv_actions allowed(const struct kv_service *service,
+                          const struct kv_principal *principal,
+                          const struct kv_access_object *object)
+{
+    size_t n = 0;
+    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
+    return kv_access_allowed(principal, object, all, n);
+}
+
 static kv_actions actions_on(const struct question *question, const char *collection,
                              const char *name)
 {
-    struct kv_service *service = question->task.service;
-    struct kv_access_object object = {
+    const struct kv_access_object object = {
         .vault = question->task.vault->name, .collection = collection, .name = name};
-    size_t n = 0;
-    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
-    return kv_access_allowed(&question->principal, &object, all, n);
+    return allowed(question->task.service, &question->principal, &object);
 }
 
 static uint32_t ops_of_actions(kv_actions actions)
@@ -106,15 +112,28 @@ static bool may_see_all(const struct question *question)
 /* --- keys ---------------------------------------------------------------------------
  */
 
+struct kv_grant_right kv_grants_decide(const struct kv_service *service,
+                                       const struct kv_principal *principal, uid_t uid,
+                                       const struct kv_vault *vault, const char *name)
+{
+    const struct kv_access_object object = {
+        .vault = vault->name, .collection = "keys", .name = name};
+    const kv_actions actions = allowed(service, principal, &object);
+    return (struct kv_grant_right){
+        .ops = service->is_dev ? USE_OPS : ops_of_actions(actions),
+        .may_read = service->is_dev || uid == 0 || (actions & KV_ACT_KEY_READ) != 0};
+}
+
 /* Decide on a key by name; false: denied and answered. */
 static bool decide(struct question *question, const char *name)
 {
-    kv_actions actions = actions_on(question, "keys", name);
+    const struct kv_grant_right right =
+        kv_grants_decide(question->task.service, &question->principal, question->uid,
+                         question->task.vault, name);
     uint32_t wanted = question->grant.ops;
-    bool may_read = may_see_all(question) || (actions & KV_ACT_KEY_READ) != 0;
-    question->ops = question->task.service->is_dev ? USE_OPS : ops_of_actions(actions);
-    bool may_use = question->ops != 0 && (wanted == 0 || (question->ops & wanted) != 0);
-    if (question->grant.is_info != 0 ? may_read : may_use)
+    question->ops = right.ops;
+    bool may_use = right.ops != 0 && (wanted == 0 || (right.ops & wanted) != 0);
+    if (question->grant.is_info != 0 ? right.may_read : may_use)
         return true;
     struct kv_err err = KV_ERR_INIT;
     kv_err_set(&err, KV_E_DENIED, "grant.denied", "%s may not %s the key '%s'",

@@ -60,6 +60,7 @@ struct app {
     struct kv_api_identity leaf;
     char token[KV_TOKEN_TEXT_LEN + 2];
     char tls_names[512];
+    char db_dir[4096]; /* of the store */
     bool is_booting;
     bool is_listening;
     bool is_stopping;
@@ -461,6 +462,7 @@ static int open_service(struct app *app, struct kv_err *err)
     int rc = 0;
     service->loop = &app->loop;
     service->rand = kv_rand_system();
+    service->db_dir = app->db_dir;
     service->is_dev = app->options.is_dev;
     service->admin_uid = app->options.admin_uid;
     KV_TRY(kv_str_copy(service->domain, sizeof(service->domain), app->options.domain));
@@ -481,10 +483,10 @@ out:
 
 static int start(struct app *app, struct kv_err *err)
 {
-    char db[4096];
+    char *db = app->db_dir;
     int rc = 0;
-    int n = snprintf(db, sizeof(db), "%s/db", app->options.dir);
-    if (n < 0 || (size_t)n >= sizeof(db))
+    int n = snprintf(db, sizeof(app->db_dir), "%s/db", app->options.dir);
+    if (n < 0 || (size_t)n >= sizeof(app->db_dir))
         return kv_err_set(err, KV_E_TOO_BIG, "service.usage", "--dir is too long");
     KV_TRY(make_dir(db, err));
     read_token(app);

@@ -36,8 +36,9 @@ struct kv_service {
     const struct kv_clock *clock;
     const struct kv_rand *rand;
     uint8_t installation[KV_ID_LEN];
-    char domain[200]; /* vault hosts are NAME.<domain>: "vault.localhost" */
-    uint16_t port;    /* of the HTTPS listener */
+    char domain[200];   /* vault hosts are NAME.<domain>: "vault.localhost" */
+    uint16_t port;      /* of the HTTPS listener */
+    const char *db_dir; /* of the store, borrowed; NULL: none on disk */
     bool is_dev;
     uid_t admin_uid; /* Unix peer that administers without an assignment */
     size_t n_vaults;
