@@ -9,8 +9,7 @@
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/auth/principal.h"
-#include "lifecycle/service/assignments.h"
-#include "lifecycle/service/grants.h"
+#include "lifecycle/service/right.h"
 #include "store/core/str.h"
 
 struct subject {
@@ -59,7 +58,7 @@ static void on_principal(void *arg, int rc, const struct kv_principal *principal
         kv_call_fail(&call->task, rc, NULL);
         return;
     }
-    const struct kv_grant_right right = kv_grants_decide(
+    const struct kv_right right = kv_right_on_key(
         call->task.service, principal, subject->uid, subject->vault, subject->uri.name);
     reply(call, json_pack("{s:s,s:b,s:o}", "principal", principal->id, "mayRead",
                           right.may_read, "operations", ops_json(right.ops)));
@@ -73,10 +72,7 @@ static int bad_query(struct kv_err *err, const char *what)
 static bool may_ask(const struct kv_call *call, const struct kv_vault *vault)
 {
     const struct kv_access_object object = {.vault = vault->name};
-    size_t n = 0;
-    const struct kv_assignment *all =
-        kv_assignments_all(call->task.service->assignments, &n);
-    return (kv_access_allowed(&call->principal, &object, all, n) &
+    return (kv_right_actions(call->task.service, &call->principal, &object) &
             KV_ACT_ACCESS_READ) != 0;
 }
 

@@ -19,12 +19,9 @@
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/internal.h"
 #include "lifecycle/service/keyring.h"
+#include "lifecycle/service/right.h"
 #include "store/core/b64.h"
 #include "store/core/str.h"
-
-#define USE_OPS                                                                        \
-    (KV_OP_SIGN | KV_OP_VERIFY | KV_OP_ENCRYPT | KV_OP_DECRYPT | KV_OP_WRAP |          \
-     KV_OP_UNWRAP | KV_OP_DERIVE | KV_OP_TLS_UNPAD)
 
 struct question {
     struct kv_task task;
@@ -69,39 +66,12 @@ static void answer_payload(struct question *question, struct kv_buf *payload)
     kv_buf_free(payload);
 }
 
-static kv_actions allowed(const struct kv_service *service,
-                          const struct kv_principal *principal,
-                          const struct kv_access_object *object)
-{
-    size_t n = 0;
-    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
-    return kv_access_allowed(principal, object, all, n);
-}
-
 static kv_actions actions_on(const struct question *question, const char *collection,
                              const char *name)
 {
     const struct kv_access_object object = {
         .vault = question->task.vault->name, .collection = collection, .name = name};
-    return allowed(question->task.service, &question->principal, &object);
-}
-
-static uint32_t ops_of_actions(kv_actions actions)
-{
-    static const struct {
-        kv_actions action;
-        uint32_t op;
-    } pairs[] = {
-        {KV_ACT_KEY_SIGN, KV_OP_SIGN},       {KV_ACT_KEY_VERIFY, KV_OP_VERIFY},
-        {KV_ACT_KEY_ENCRYPT, KV_OP_ENCRYPT}, {KV_ACT_KEY_DECRYPT, KV_OP_DECRYPT},
-        {KV_ACT_KEY_WRAP, KV_OP_WRAP},       {KV_ACT_KEY_UNWRAP, KV_OP_UNWRAP},
-        {KV_ACT_KEY_DERIVE, KV_OP_DERIVE},   {KV_ACT_KEY_TLS_UNPAD, KV_OP_TLS_UNPAD},
-    };
-    uint32_t ops = 0;
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
-        if ((actions & pairs[i].action) != 0)
-            ops |= pairs[i].op;
-    return ops;
+    return kv_right_actions(question->task.service, &question->principal, &object);
 }
 
 static bool may_see_all(const struct question *question)
@@ -112,24 +82,12 @@ static bool may_see_all(const struct question *question)
 /* --- keys ---------------------------------------------------------------------------
  */
 
-struct kv_grant_right kv_grants_decide(const struct kv_service *service,
-                                       const struct kv_principal *principal, uid_t uid,
-                                       const struct kv_vault *vault, const char *name)
-{
-    const struct kv_access_object object = {
-        .vault = vault->name, .collection = "keys", .name = name};
-    const kv_actions actions = allowed(service, principal, &object);
-    return (struct kv_grant_right){
-        .ops = service->is_dev ? USE_OPS : ops_of_actions(actions),
-        .may_read = service->is_dev || uid == 0 || (actions & KV_ACT_KEY_READ) != 0};
-}
-
 /* Decide on a key by name; false: denied and answered. */
 static bool decide(struct question *question, const char *name)
 {
-    const struct kv_grant_right right =
-        kv_grants_decide(question->task.service, &question->principal, question->uid,
-                         question->task.vault, name);
+    const struct kv_right right =
+        kv_right_on_key(question->task.service, &question->principal, question->uid,
+                        question->task.vault, name);
     uint32_t wanted = question->grant.ops;
     question->ops = right.ops;
     bool may_use = right.ops != 0 && (wanted == 0 || (right.ops & wanted) != 0);

@@ -6,20 +6,10 @@
 #ifndef KV_LIFECYCLE_SERVICE_GRANTS_H
 #define KV_LIFECYCLE_SERVICE_GRANTS_H
 
-#include "lifecycle/auth/access.h"
 #include "lifecycle/service/task.h"
 
 /* Answer one question (kv_keyring_question_fn; `arg` is the struct kv_service). */
 void kv_grants_question(void *arg, uint32_t id, uint16_t verb, struct kv_bytes payload);
-
-/* What a peer on keys.sock may do with the key of a name, whether it exists or not. */
-struct kv_grant_right {
-    uint32_t ops; /* enum kv_op; before the key's own limits */
-    bool may_read;
-};
-struct kv_grant_right kv_grants_decide(const struct kv_service *service,
-                                       const struct kv_principal *principal, uid_t uid,
-                                       const struct kv_vault *vault, const char *name);
 
 /* DER certificates of a certificate's document: its member "chain" is an array of
  * standard base64, leaf first. `msg` borrows from `out`. KV_E_STATE (cert.pending) when
