@@ -1,10 +1,10 @@
 /*
  * Frames over one Unix socket with a deadline.
  *
- * The common case is one send() and one recv(): the socket blocks, and SO_RCVTIMEO
- * bounds the wait. Only when a call returns short or is interrupted, or less time is
- * left than that, does the slower path compute what is left and poll() for it, so that
- * a peer which drips bytes cannot stretch the limit.
+ * The common case is one send(), one poll() for what is left of the time, and one
+ * recv(). A recv() that blocks would do with two calls, but it is also woken when the
+ * daemon takes the request off the socket, because that makes room to send, and then
+ * sleeps again: two switches of context for nothing in most requests.
  */
 #include "provider/conn.h"
 
@@ -22,7 +22,7 @@
 #include "store/core/clock.h"
 #include "store/core/str.h"
 
-#define FIRST_READ 4096 /* holds every reply but certificates and lists */
+#define READ_BYTES 1024 /* holds every signature */
 
 static int64_t now_ms(void)
 {
@@ -68,11 +68,11 @@ void kv_conn_drop(struct kv_conn *conn)
     conn->is_broken = true;
 }
 
-static int set_timeout(int fd, int option, int64_t timeout_ms)
+static int set_send_timeout(int fd, int64_t timeout_ms)
 {
     const struct timeval limit = {.tv_sec = timeout_ms / 1000,
                                   .tv_usec = (timeout_ms % 1000) * 1000};
-    return setsockopt(fd, SOL_SOCKET, option, &limit, sizeof(limit));
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 static int lost(struct kv_err *err)
@@ -97,6 +97,11 @@ static int malformed(struct kv_err *err, const char *what)
                       what);
 }
 
+static bool is_lasting(int errno_value)
+{
+    return errno_value != EAGAIN && errno_value != EINTR;
+}
+
 /* Wait until `deadline` for `events`. Returns 0, KV_E_TIMEOUT or KV_E_UNAVAILABLE. */
 static int wait_for(const struct kv_conn *conn, short events, int64_t deadline)
 {
@@ -113,68 +118,56 @@ static int wait_for(const struct kv_conn *conn, short events, int64_t deadline)
     }
 }
 
-/* After send() or recv() failed: 0 = try again (more time has been waited for). */
-static int after_failure(const struct kv_conn *conn, short events, int64_t deadline)
-{
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-        return wait_for(conn, events, deadline);
-    return KV_E_UNAVAILABLE;
-}
-
 static int send_all(struct kv_conn *conn, int64_t deadline)
 {
     size_t done = 0;
     while (done < conn->out.len) {
         ssize_t n = send(conn->fd, conn->out.data + done, conn->out.len - done,
                          MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0) {
-            int rc = after_failure(conn, POLLOUT, deadline);
-            if (rc != 0)
-                return rc;
-        } else {
+        if (n >= 0) {
             done += (size_t)n;
+            continue;
         }
+        int rc =
+            is_lasting(errno) ? KV_E_UNAVAILABLE : wait_for(conn, POLLOUT, deadline);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
 
-/* Append what one recv() gives. Returns 0 (also when it was interrupted and there is
- * time left) or why no frame will come. */
-static int receive_some(struct kv_conn *conn, int flags, int64_t deadline)
+/* Wait, and append what one recv() gives. Returns 0 (also when that is nothing yet) or
+ * why no frame will come. */
+static int receive_some(struct kv_conn *conn, int64_t deadline)
 {
     size_t old_len = conn->in.len;
     size_t room = KV_FRAME_MAX - old_len;
     if (room == 0)
         return KV_E_INVALID;
-    if (room > FIRST_READ)
-        room = FIRST_READ;
+    if (room > READ_BYTES)
+        room = READ_BYTES;
+    int rc = wait_for(conn, POLLIN, deadline);
+    if (rc != 0)
+        return rc;
     uint8_t *at = kv_buf_extend(&conn->in, room);
     if (at == NULL)
         return KV_E_NOMEM;
-    ssize_t n = recv(conn->fd, at, room, flags);
-    int saved_errno = errno;
+    ssize_t n = recv(conn->fd, at, room, MSG_DONTWAIT);
+    bool is_lost = n == 0 || (n < 0 && is_lasting(errno));
     kv_buf_truncate(&conn->in, old_len + (n > 0 ? (size_t)n : 0));
-    if (n > 0)
-        return 0;
-    if (n == 0)
-        return KV_E_UNAVAILABLE;
-    errno = saved_errno;
-    return after_failure(conn, POLLIN, deadline);
+    return is_lost ? KV_E_UNAVAILABLE : 0;
 }
 
-/* Read until one whole frame stands in conn->in. The first recv() has `flags`, later
- * ones follow a poll(). */
-static int receive_frame(struct kv_conn *conn, int flags, int64_t deadline,
-                         struct kv_frame *frame)
+/* Read until one whole frame stands in conn->in. */
+static int receive_frame(struct kv_conn *conn, int64_t deadline, struct kv_frame *frame)
 {
     size_t frame_len = 0;
     int got = 0;
     kv_buf_reset(&conn->in);
     while (got == 0) {
-        int rc = receive_some(conn, flags, deadline);
+        int rc = receive_some(conn, deadline);
         if (rc != 0)
             return rc;
-        flags = MSG_DONTWAIT;
         got = kv_frame_decode(conn->in.data, conn->in.len, KV_FRAME_MAX, frame,
                               &frame_len);
     }
@@ -194,7 +187,6 @@ size_t kv_conn_begin(struct kv_conn *conn, enum kv_verb verb)
 struct limit {
     int64_t timeout_ms;  /* the setting, for the message */
     int64_t deadline_ms; /* monotonic */
-    int recv_flags;      /* 0 when SO_RCVTIMEO does not reach beyond the deadline */
 };
 
 static int exchange_within(struct kv_conn *conn, const struct limit *limit,
@@ -212,7 +204,7 @@ static int exchange_within(struct kv_conn *conn, const struct limit *limit,
     if (rc == 0 && conn->on_wait != NULL)
         rc = conn->on_wait(conn, limit->deadline_ms);
     if (rc == 0)
-        rc = receive_frame(conn, limit->recv_flags, limit->deadline_ms, reply);
+        rc = receive_frame(conn, limit->deadline_ms, reply);
     kv_buf_reset(&conn->out); /* a message to sign does not linger */
     if (rc == KV_E_TIMEOUT)
         return late(err, limit->timeout_ms);
@@ -233,10 +225,8 @@ int kv_conn_exchange(struct kv_conn *conn, const struct kv_conn_target *target,
 {
     struct limit limit = {.timeout_ms = target->reply_timeout_ms,
                           .deadline_ms = now_ms() + target->reply_timeout_ms};
-    if (target->deadline_ms < limit.deadline_ms) {
+    if (target->deadline_ms < limit.deadline_ms)
         limit.deadline_ms = target->deadline_ms;
-        limit.recv_flags = MSG_DONTWAIT;
-    }
     return exchange_within(conn, &limit, reply, err);
 }
 
@@ -352,7 +342,7 @@ static int connect_socket(struct kv_conn *conn, const struct kv_conn_target *tar
         if (left_ms <= 0)
             return late(err, limit->timeout_ms);
         /* SO_SNDTIMEO bounds a connect() that waits for a full backlog. */
-        if (set_timeout(conn->fd, SO_SNDTIMEO, left_ms) != 0)
+        if (set_send_timeout(conn->fd, left_ms) != 0)
             return unreachable(err, target->address, errno);
         if (connect(conn->fd, (const struct sockaddr *)&sun, len) == 0)
             return 0;
@@ -369,15 +359,12 @@ int kv_conn_open(struct kv_conn *conn, const struct kv_conn_target *target,
         return kv_err_set(err, KV_E_INVALID, "client.bad-address",
                           "the socket address is empty or too long");
     struct limit limit = {.timeout_ms = target->connect_timeout_ms,
-                          .deadline_ms = now_ms() + target->connect_timeout_ms,
-                          .recv_flags = MSG_DONTWAIT};
+                          .deadline_ms = now_ms() + target->connect_timeout_ms};
     if (target->deadline_ms < limit.deadline_ms)
         limit.deadline_ms = target->deadline_ms;
     KV_TRY(connect_socket(conn, target, &limit, err));
     KV_TRY(check_server(conn, target, err));
     KV_TRY(say_hello(conn, &limit, err));
-    if (set_timeout(conn->fd, SO_RCVTIMEO, target->reply_timeout_ms) != 0)
-        rc = unreachable(err, target->address, errno);
 out:
     if (rc != 0)
         kv_conn_close(conn);
