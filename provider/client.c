@@ -34,7 +34,8 @@ struct kv_client {
     struct kv_pool pool;
     _Atomic int64_t server_pid; /* of the newest connection; 0 before the first */
     _Atomic uint32_t life;
-    _Atomic int64_t open_from_ms; /* no OPEN before: the service was away */
+    _Atomic int64_t open_from_ms;  /* no OPEN before: the service was away */
+    _Atomic int64_t check_from_ms; /* no check before: the daemon did not answer */
     _Atomic uint64_t twin_state;
     struct kv_conn_target twin; /* written once, before TWIN_KNOWN is set */
 };
@@ -397,12 +398,12 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
     if (client->config.bad_setting[0] != '\0')
         return kv_err_set(err, KV_E_INVALID, "client.bad-setting", "%s",
                           client->config.bad_setting);
-    const struct request request = {.client = client,
-                                    .call = call,
-                                    .err = err,
-                                    .deadline_ms = now_ms() +
-                                                   client->config.connect_timeout_ms +
-                                                   client->config.reply_timeout_ms};
+    int64_t most_ms =
+        client->config.connect_timeout_ms + client->config.reply_timeout_ms;
+    if (call->limit_ms != 0 && call->limit_ms < most_ms)
+        most_ms = call->limit_ms;
+    const struct request request = {
+        .client = client, .call = call, .err = err, .deadline_ms = now_ms() + most_ms};
     if (attempt_async(&request, &rc))
         return rc;
     for (int i = 0; i < 2 && may_retry; i++) {
@@ -410,4 +411,35 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
         rc = attempt_pooled(&request, &may_retry);
     }
     return rc;
+}
+
+/* It was no answer: what comes next would wait as well. */
+static bool is_silent(int rc, const struct kv_err *err)
+{
+    return rc == KV_E_UNAVAILABLE || rc == KV_E_TIMEOUT ||
+           kv_str_has_prefix(err->id, "client.");
+}
+
+int kv_client_check(struct kv_client *client, const struct kv_client_key *key,
+                    struct kv_err *err)
+{
+    struct kv_err found = KV_ERR_INIT;
+    struct kv_msg_uri msg = {.ops = 0};
+    if (now_ms() < atomic_load(&client->check_from_ms) ||
+        kv_str_copy(msg.uri, sizeof(msg.uri), key->uri) != 0)
+        return 0;
+    const struct kv_client_call call = {.verb = KV_VERB_INFO,
+                                        .msg = &msg,
+                                        .on_reply = compare_key,
+                                        .arg = (void *)(uintptr_t)key,
+                                        .limit_ms = KV_CLIENT_CHECK_MS};
+    int rc = kv_client_call(client, &call, &found);
+    if (rc == KV_E_INTEGRITY && strcmp(found.id, "client.key-mismatch") == 0) {
+        if (err != NULL)
+            *err = found;
+        return rc;
+    }
+    if (rc != 0 && is_silent(rc, &found))
+        atomic_store(&client->check_from_ms, now_ms() + KV_CLIENT_PAUSE_MS);
+    return 0;
 }

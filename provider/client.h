@@ -49,11 +49,23 @@ struct kv_client_call {
     const struct kv_client_key *key; /* SIGN, DECRYPT, DERIVE; else NULL */
     kv_client_reply_fn on_reply;
     void *arg;
+    int64_t
+        limit_ms; /* connecting and the reply each take no longer; 0: as configured */
 };
 
 /* Perform one request. Returns 0, the daemon's KV_E_* code with its id, message and
  * hint, or a failure client.* of the transport; bounded by the configured times. */
 int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
                    struct kv_err *err) KV_MUST_CHECK;
+
+/* Whether the public key that a file gives for `key` is the one that the daemon has.
+ * Returns KV_E_INTEGRITY (client.key-mismatch) if it is another, else 0: also when the
+ * daemon refuses to say, or does not answer within KV_CLIENT_CHECK_MS. After a daemon
+ * that does not answer nobody is asked for KV_CLIENT_PAUSE_MS, so that a program that
+ * loads many keys waits once. */
+#define KV_CLIENT_CHECK_MS 1000
+#define KV_CLIENT_PAUSE_MS 5000
+int kv_client_check(struct kv_client *client, const struct kv_client_key *key,
+                    struct kv_err *err) KV_MUST_CHECK;
 
 #endif

@@ -9,11 +9,13 @@
  * found. The DER steps run one key type after another; the type stands in the file,
  * so only the right one may have to ask the daemon.
  */
+#include "provider/pem.h"
 #include "provider/pkey.h"
 
 #include <openssl/core_object.h>
-#include <openssl/pem.h>
 #include <string.h>
+
+#include "store/core/secret.h"
 
 #define STRUCTURE "KeyvaultKeyUri" /* as in provider.c's algorithm names */
 
@@ -34,7 +36,7 @@ static int does_selection(void *provctx, int selection)
     return 1;
 }
 
-static int emit_der(unsigned char *der, size_t len, OSSL_CALLBACK *data_cb, void *arg)
+static int emit_der(struct kv_buf *der, OSSL_CALLBACK *data_cb, void *arg)
 {
     int type = OSSL_OBJECT_PKEY;
     char structure[] = STRUCTURE;
@@ -42,21 +44,22 @@ static int emit_der(unsigned char *der, size_t len, OSSL_CALLBACK *data_cb, void
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, structure,
                                          0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der, len),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der->data, der->len),
         OSSL_PARAM_construct_end(),
     };
     return data_cb(params, arg);
 }
 
+/* What stands under our label must be a reference: nobody else can say what is wrong
+ * with it. */
 static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection,
                       OSSL_CALLBACK *data_cb, void *data_cbarg,
                       OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct kv_prov *prov = ctx;
-    char *label = NULL;
-    char *header = NULL;
-    unsigned char *der = NULL;
-    long len = 0;
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_keyref ref;
+    struct kv_buf der;
     int ok = 1; /* nothing of ours: carry on */
     (void)selection;
     (void)pw_cb;
@@ -64,19 +67,20 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection,
     BIO *bio = BIO_new_from_core_bio(prov->libctx, in);
     if (bio == NULL)
         return 0;
-    kv_reason_mark(&prov->core);
-    int got = PEM_read_bio(bio, &label, &header, &der, &len);
-    kv_reason_drop(&prov->core);
-    if (got > 0 && strcmp(label, KV_KEYREF_PEM_LABEL) == 0)
-        ok = emit_der(der, (size_t)len, data_cb, data_cbarg);
-    OPENSSL_free(label);
-    OPENSSL_free(header);
-    OPENSSL_clear_free(der, (size_t)len); /* may be a private key of the host */
+    kv_buf_init(&der, KV_KEYREF_DER_MAX);
+    int rc = kv_pem_read(bio, &der, &err);
+    if (rc > 0)
+        rc = kv_keyref_decode(der.data, der.len, &ref, &err) == 0 ? 1 : err.code;
+    if (rc > 0)
+        ok = emit_der(&der, data_cb, data_cbarg);
     BIO_free(bio);
-    return ok;
+    kv_buf_free(&der);
+    if (rc >= 0)
+        return ok;
+    kv_reason_raise_err(&prov->core, &err);
+    return 0;
 }
 
-/* Read everything there is, at most one byte more than a reference may have. */
 static int read_der(struct kv_prov *prov, OSSL_CORE_BIO *in, struct kv_buf *out)
 {
     BIO *bio = BIO_new_from_core_bio(prov->libctx, in);
@@ -88,6 +92,7 @@ static int read_der(struct kv_prov *prov, OSSL_CORE_BIO *in, struct kv_buf *out)
         if (kv_buf_append(out, chunk, (size_t)n) != 0)
             break;
     }
+    kv_wipe(chunk, sizeof(chunk));
     BIO_free(bio);
     return kv_buf_status(out);
 }
@@ -110,6 +115,19 @@ static int decode_ref(struct kv_prov *prov, const struct kv_keyref *ref, int sel
     return rc;
 }
 
+static int fail(const struct kv_prov *prov, const struct kv_keyref *ref,
+                const struct kv_err *err)
+{
+    char uri[KV_URI_MAX + 1];
+    if (kv_uri_format(&ref->uri, uri, sizeof(uri)) == 0)
+        kv_reason_raise_about(&prov->core, err, uri);
+    else
+        kv_reason_raise_err(&prov->core, err);
+    return 0;
+}
+
+/* Every DER key that the host loads comes here too: what is no reference is left to
+ * others, for a failure would end their turn. */
 static int der_decode(struct kv_prov *prov, OSSL_CORE_BIO *in, int selection,
                       enum kv_pkey_type type, OSSL_CALLBACK *data_cb, void *arg)
 {
@@ -117,21 +135,15 @@ static int der_decode(struct kv_prov *prov, OSSL_CORE_BIO *in, int selection,
     struct kv_keyref ref;
     struct kv_pkey *key = NULL;
     struct kv_buf der;
-    char uri[KV_URI_MAX + 1] = "";
-    int rc = 0;
-    kv_buf_init(&der, KV_KEYREF_DER_MAX);
-    KV_TRY(read_der(prov, in, &der));
-    KV_TRY(kv_keyref_decode(der.data, der.len, &ref, &err));
-    KV_TRY(kv_uri_format(&ref.uri, uri, sizeof(uri)));
-    KV_TRY(decode_ref(prov, &ref, selection, type, &key, &err));
-out:
+    kv_buf_init_secret(&der, KV_KEYREF_DER_MAX);
+    bool is_ours = read_der(prov, in, &der) == 0 &&
+                   kv_keyref_decode(der.data, der.len, &ref, NULL) == 0;
     kv_buf_free(&der);
-    if (err.code != 0 && uri[0] != '\0')
-        kv_reason_raise_about(&prov->core, &err, uri);
-    else if (err.code != 0)
-        kv_reason_raise_err(&prov->core, &err);
+    if (!is_ours)
+        return 1;
+    int rc = decode_ref(prov, &ref, selection, type, &key, &err);
     if (rc != 0)
-        return 0;
+        return fail(prov, &ref, &err);
     return key == NULL ? 1 : kv_pkey_take_emit(key, data_cb, arg);
 }
 

@@ -181,34 +181,62 @@ int kv_pkey_from_uri(struct kv_prov *prov, const struct kv_uri *uri, bool is_pri
     return 0;
 }
 
+static struct kv_client_key guard_of(struct kv_pkey *key)
+{
+    struct kv_client_key guard = {.uri = key->uri,
+                                  .spki = {.data = key->spki, .len = key->spki_len},
+                                  .opened = &key->opened};
+    memcpy(guard.version, key->version, KV_ID_LEN);
+    return guard;
+}
+
+static int make_pinned(struct kv_prov *prov, const struct kv_keyref *ref,
+                       bool is_private, struct kv_pkey **out, struct kv_err *err)
+{
+    char uri[KV_URI_MAX + 1];
+    struct kv_uri named = ref->uri;
+    named.collection = KV_URI_KEYS;
+    int rc = kv_uri_format(&named, uri, sizeof(uri));
+    if (rc != 0)
+        return rc;
+    const struct parts parts = {.uri = uri,
+                                .version = ref->uri.version,
+                                .spki = {.data = ref->spki, .len = ref->spki_len},
+                                .is_private = is_private};
+    return make(prov, &parts, out, err);
+}
+
+static int check_type(const struct kv_keyref *ref, const struct kv_pkey *key,
+                      struct kv_err *err)
+{
+    const char *found = kv_pkey_type_name(key->type);
+    if (ref->key_type[0] == '\0' || strcmp(ref->key_type, found) == 0)
+        return 0;
+    return kv_err_set(err, KV_E_INVALID, "keyref.bad-type",
+                      "the key file says %s, but the key is %s", ref->key_type, found);
+}
+
+/* A pinned file says everything. Whether it says the truth is asked now if there is
+ * somebody to ask, and in any case before the key is used. */
 int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
                         bool is_private, struct kv_pkey **out, struct kv_err *err)
 {
     struct kv_pkey *key = NULL;
+    bool is_pinned = kv_keyref_is_pinned(ref);
     int rc = 0;
-    if (kv_keyref_is_pinned(ref)) {
-        char uri[KV_URI_MAX + 1];
-        struct kv_uri named = ref->uri;
-        named.collection = KV_URI_KEYS;
-        KV_TRY(kv_uri_format(&named, uri, sizeof(uri)));
-        const struct parts parts = {.uri = uri,
-                                    .version = ref->uri.version,
-                                    .spki = {.data = ref->spki, .len = ref->spki_len},
-                                    .is_private = is_private};
-        KV_TRY(make(prov, &parts, &key, err));
-    } else {
+    if (is_pinned)
+        KV_TRY(make_pinned(prov, ref, is_private, &key, err));
+    else
         KV_TRY(kv_pkey_from_uri(prov, &ref->uri, is_private, &key, err));
-    }
-    if (key != NULL && ref->key_type[0] != '\0' &&
-        strcmp(ref->key_type, kv_pkey_type_name(key->type)) != 0) {
-        rc = kv_err_set(err, KV_E_INVALID, "keyref.bad-type",
-                        "the key file says %s, but the key is %s", ref->key_type,
-                        kv_pkey_type_name(key->type));
-        kv_pkey_unref(key);
-        goto out;
+    KV_TRY(check_type(ref, key, err));
+    if (is_pinned && is_private) {
+        const struct kv_client_key guard = guard_of(key);
+        KV_TRY(kv_client_check(prov->client, &guard, err));
     }
     *out = key;
+    key = NULL;
 out:
+    kv_pkey_unref(key);
     return rc;
 }
 
@@ -322,10 +350,7 @@ bool kv_pkey_perform(struct kv_pkey *key, struct kv_pkey_op *op)
                         "public key");
         return false;
     }
-    struct kv_client_key guard = {.uri = key->uri,
-                                  .spki = {.data = key->spki, .len = key->spki_len},
-                                  .opened = &key->opened};
-    memcpy(guard.version, key->version, KV_ID_LEN);
+    const struct kv_client_key guard = guard_of(key);
     set_version(op, key->version);
     const struct kv_client_call call = {.verb = op->verb,
                                         .msg = op->msg,

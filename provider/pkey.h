@@ -42,7 +42,8 @@ int kv_pkey_type_by_name(const char *name);
 int kv_pkey_from_uri(struct kv_prov *prov, const struct kv_uri *uri, bool is_private,
                      struct kv_pkey **out, struct kv_err *err) KV_MUST_CHECK;
 
-/* The same from a key file; a pinned one asks nobody. */
+/* The same from a key file. A pinned one needs no daemon, but one that answers must
+ * have that key (KV_E_INTEGRITY, client.key-mismatch). */
 int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
                         bool is_private, struct kv_pkey **out,
                         struct kv_err *err) KV_MUST_CHECK;

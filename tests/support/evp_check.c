@@ -82,6 +82,40 @@ X509 *evp_check_certificate(const char *name, OSSL_LIB_CTX *libctx)
     return cert;
 }
 
+void evp_check_keyref(const char *name, EVP_PKEY *key, struct kv_keyref *ref)
+{
+    unsigned char digest[32];
+    *ref = (struct kv_keyref){.uri = {.collection = KV_URI_KEYS}};
+    (void)snprintf(ref->uri.name, sizeof(ref->uri.name), "%s", name);
+    if (key == NULL)
+        return;
+    unsigned char *at = ref->spki;
+    const int len = i2d_PUBKEY(key, NULL);
+    cr_assert(len > 0 && len <= KV_KEYREF_SPKI_MAX, "%s", name);
+    ref->spki_len = (size_t)i2d_PUBKEY(key, &at);
+    cr_assert_eq(EVP_Q_digest(NULL, "SHA256", NULL, name, strlen(name), digest, NULL),
+                 1);
+    ref->uri.has_version = true;
+    memcpy(ref->uri.version, digest, KV_ID_LEN);
+    (void)snprintf(ref->key_type, sizeof(ref->key_type), "%s",
+                   EVP_PKEY_is_a(key, "RSA")  ? "RSA"
+                   : EVP_PKEY_is_a(key, "EC") ? "EC"
+                                              : "ED25519");
+}
+
+size_t evp_check_pem(const struct kv_keyref *ref, char *out, size_t size)
+{
+    struct kv_buf pem;
+    kv_buf_init(&pem, 8192);
+    cr_assert_eq(kv_keyref_encode_pem(ref, &pem, NULL), 0);
+    cr_assert_lt(pem.len, size);
+    const size_t len = pem.len;
+    memcpy(out, pem.data, len);
+    out[len] = '\0';
+    kv_buf_free(&pem);
+    return len;
+}
+
 const char *evp_check_digest(const char *name)
 {
     return strcmp(name, "ed25519") == 0 ? NULL : "SHA256";

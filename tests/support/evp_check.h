@@ -28,6 +28,12 @@ EVP_PKEY *evp_check_public(const char *name);
 EVP_PKEY *evp_check_software(const char *name);
 X509 *evp_check_certificate(const char *name, OSSL_LIB_CTX *libctx);
 
+/* The key file of NAME, its public part being that of `key` (of any form), pinned to
+ * the version that the keyring has; with `key` NULL one that follows the newest
+ * version. */
+void evp_check_keyref(const char *name, EVP_PKEY *key, struct kv_keyref *ref);
+size_t evp_check_pem(const struct kv_keyref *ref, char *out, size_t size);
+
 /* "SHA256", or NULL for the keys that take none. */
 const char *evp_check_digest(const char *name);
 
