@@ -360,7 +360,7 @@ static int check_access(struct kv_call *call, struct kv_err *err)
     struct kv_access_object object = {
         .vault = call->task.vault->name,
         .collection = kv_route_collection(call->route),
-        .name = call->name[0] != '\0' ? call->name : NULL,
+        .name = kv_route_names_object(call->route) ? call->name : NULL,
     };
     size_t n = 0;
     const struct kv_assignment *assignments =

@@ -51,6 +51,8 @@ static inline struct kv_call *kv_call_of(struct kv_task *task)
 extern const struct kv_route kv_routes_keys[];
 extern const struct kv_route kv_routes_secrets[];
 extern const struct kv_route kv_routes_certificates[];
+extern const struct kv_route kv_routes_contacts[];
+extern const struct kv_route kv_routes_issuers[];
 extern const struct kv_route kv_routes_deleted[];
 extern const struct kv_route kv_routes_admin[]; /* our own, below /keyvault/v1 */
 

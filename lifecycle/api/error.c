@@ -24,6 +24,8 @@ static const struct by_id {
     {"api.managed", {403, "Forbidden", NULL}},
     {"api.deleted", {409, "Conflict", "ObjectIsDeletedButRecoverable"}},
     {"cert.in-progress", {409, "Forbidden", NULL}},
+    {"api.no-contacts", {404, "ContactsNotFound", NULL}},
+    {"api.no-issuer", {404, "CertificateIssuerNotFound", NULL}},
     {"cert.no-operation", {404, "PendingCertificateNotFound", NULL}},
     {"api.no-route", {404, "NotFound", NULL}},
     {"api.no-method", {405, "MethodNotAllowed", NULL}},

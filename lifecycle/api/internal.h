@@ -19,6 +19,10 @@ struct kv_route_match {
 /* Find the route of a request. `path` as sent; empty segments count. */
 void kv_route_find(const char *method, const char *text, struct kv_route_match *match);
 
+/* Whether {name} of a route is that of an object. An issuer's is none: who may do
+ * something to the certificate of its name may nothing to it. */
+bool kv_route_names_object(const struct kv_route *route);
+
 /* Collection that a route's permission is about: "keys"; NULL for the vault. */
 const char *kv_route_collection(const struct kv_route *route);
 

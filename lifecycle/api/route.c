@@ -21,8 +21,8 @@ struct path {
 };
 
 static const struct kv_route *const tables[] = {
-    kv_routes_keys,    kv_routes_secrets, kv_routes_certificates,
-    kv_routes_deleted, kv_routes_admin,   kv_routes_later,
+    kv_routes_keys,    kv_routes_secrets, kv_routes_certificates, kv_routes_contacts,
+    kv_routes_issuers, kv_routes_deleted, kv_routes_admin,        kv_routes_later,
 };
 
 /* Decode each segment; one that does not decode or fit becomes "%", which is neither
@@ -117,6 +117,12 @@ void kv_route_find(const char *method, const char *text, struct kv_route_match *
             memcpy(match->version, found.version, sizeof(match->version));
         }
     }
+}
+
+bool kv_route_names_object(const struct kv_route *route)
+{
+    return strstr(route->path, "{name}") != NULL &&
+           strstr(route->path, "/issuers/") == NULL;
 }
 
 const char *kv_route_collection(const struct kv_route *route)

@@ -5,3 +5,4 @@ import "./secrets.mjs";
 import "./certificates.mjs";
 import "./deleted.mjs";
 import "./updates.mjs";
+import "./issuers.mjs";
