@@ -129,6 +129,25 @@ int host_sign(int k, unsigned number)
     return ok ? 0 : host_fail("the signature does not verify");
 }
 
+int host_sign_refused(int k, const char *what, const char *cure)
+{
+    unsigned char sig[1024];
+    size_t len = sizeof(sig);
+    const char *data = NULL;
+    int flags = 0;
+    if (host_sign_raw(host_keys[k].pkey, sig, &len, "message", 7))
+        return host_fail("signing succeeded");
+    unsigned long code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags);
+    if (code == 0 || strstr(data, what) == NULL ||
+        (cure != NULL && strstr(data, cure) == NULL)) {
+        (void)fprintf(stderr, "%s\n", data);
+        return host_fail("another error than expected");
+    }
+    if (ERR_reason_error_string(code) == NULL)
+        return host_fail("the error has no reason string");
+    return ERR_peek_error() == 0 ? 0 : host_fail("there are more errors on the queue");
+}
+
 int host_sign_all(unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {

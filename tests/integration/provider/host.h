@@ -41,7 +41,11 @@ int host_sign_raw(EVP_PKEY *pkey, unsigned char *sig, size_t *len, const void *t
  * empty. 0, or -1 after host_fail. */
 int host_sign(int k, unsigned number);
 
-/* The same with every key, `n` times. */
+/* Signing must fail, with exactly one entry on the error queue, whose data contain
+ * `what` and `cure` (NULL: whatever). 0, or -1 after host_fail. */
+int host_sign_refused(int k, const char *what, const char *cure);
+
+/* Sign with every key, `n` times. */
 int host_sign_all(unsigned n);
 
 /* Run in a child process, which ends by _exit. Returns its process id. */

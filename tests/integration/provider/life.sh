@@ -8,6 +8,7 @@
 conf openssl.cnf "default keyvault" "reply-timeout-ms = 20000" "connect-timeout-ms = 20000"
 start_keyring
 "$keyringd" --keyref "$sock" p256 >p256.uri.pem
+twin=$(sed -n 's/^ready //p' ready)
 programs=$build/tests/integration/provider
 all="keyvault:///keys/p256 keyvault:///keys/ed25519 keyvault:///keys/rsa"
 host() { # host PROGRAM CASE KEY...
@@ -45,6 +46,26 @@ host() { # host PROGRAM CASE KEY...
     ok "$name" host threads small-stack $all p256.uri.pem
   else
     cannot "$name" "sanitized"
+  fi
+
+  # --- little to live on -----------------------------------------------------------
+  ok "limits: standard input, output and error are closed" host limits no-standard-files $all p256.uri.pem
+  ok "limits: no descriptors left, and a cure that says so" host limits no-descriptors p256.uri.pem
+  ok "limits: a broken connection raises no SIGPIPE" host limits broken-pipe $all p256.uri.pem
+  ok "limits: a storm of signals" host limits signals $all p256.uri.pem
+  name="limits: a sandbox without files, threads and processes"
+  if [ -z "$preload" ]; then
+    ok "$name" host limits sandbox $all p256.uri.pem
+  else
+    cannot "$name" "sanitized"
+  fi
+  if [ "$uid" = 0 ]; then
+    chmod 755 "$dir"
+    chmod 666 "$sock"
+    ok "limits: another user after the keys were loaded" host limits setuid $all p256.uri.pem
+    conf openssl.cnf "default keyvault" "socket = $twin"
+    ok "limits: a chroot and no rights, with the abstract socket only" host limits jail p256.uri.pem
+    ok "limits: a chroot, keys by URI" host limits jail $all
   fi
 }
 finish
