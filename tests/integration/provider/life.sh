@@ -49,23 +49,39 @@ host() { # host PROGRAM CASE KEY...
   fi
 
   # --- little to live on -----------------------------------------------------------
-  ok "limits: standard input, output and error are closed" host limits no-standard-files $all p256.uri.pem
-  ok "limits: no descriptors left, and a cure that says so" host limits no-descriptors p256.uri.pem
-  ok "limits: a broken connection raises no SIGPIPE" host limits broken-pipe $all p256.uri.pem
-  ok "limits: a storm of signals" host limits signals $all p256.uri.pem
+  ok "limits: standard input, output and error are closed" host scarcity no-standard-files $all p256.uri.pem
+  ok "limits: no descriptors left, and a cure that says so" host scarcity no-descriptors p256.uri.pem
+  ok "limits: a broken connection raises no SIGPIPE" host scarcity broken-pipe $all p256.uri.pem
+  ok "limits: a storm of signals" host scarcity signals $all p256.uri.pem
   name="limits: a sandbox without files, threads and processes"
   if [ -z "$preload" ]; then
-    ok "$name" host limits sandbox $all p256.uri.pem
+    ok "$name" host scarcity sandbox $all p256.uri.pem
   else
     cannot "$name" "sanitized"
   fi
+
+  # --- ends ------------------------------------------------------------------------
+  ok "end: exit with keys alive" host exits live-keys $all p256.uri.pem
+  ok "end: exit with keys that were never used" host exits unused-keys $all p256.uri.pem
+  ok "end: _exit" host exits at-once $all
+  ok "end: quick_exit" host exits quickly $all
+  ok "end: exit from a thread" host exits from-thread $all
+  ok "end: the main thread ends first" host exits main-thread-first $all
+  ok "end: _exit while threads sign" host exits busy-at-once $all
+  ok "end: a handler signs before libcrypto cleans up" host exits handler-before-cleanup $all
+  ok "end: OPENSSL_cleanup, then _exit" host exits explicit-cleanup $all
+  ok "end: OPENSSL_cleanup with keys alive" host exits cleanup-with-live-keys $all
+  ok "end: libcrypto is told not to clean up" host exits no-atexit $all
+  ok "end: exit of children of a busy parent" host exits child-of-busy-parent $all
+  ok "end: static and thread objects of C++" host statics keyvault:///keys/p256
+
   if [ "$uid" = 0 ]; then
     chmod 755 "$dir"
     chmod 666 "$sock"
-    ok "limits: another user after the keys were loaded" host limits setuid $all p256.uri.pem
+    ok "limits: another user after the keys were loaded" host scarcity setuid $all p256.uri.pem
     conf openssl.cnf "default keyvault" "socket = $twin"
-    ok "limits: a chroot and no rights, with the abstract socket only" host limits jail p256.uri.pem
-    ok "limits: a chroot, keys by URI" host limits jail $all
+    ok "limits: a chroot and no rights, with the abstract socket only" host scarcity jail p256.uri.pem
+    ok "limits: a chroot, keys by URI" host scarcity jail $all
   fi
 }
 finish

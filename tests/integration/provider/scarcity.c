@@ -2,7 +2,7 @@
  * Hosts with little: without standard files, without descriptors, without their
  * connection, without rights, in a chroot, under a storm of signals, in a sandbox.
  *
- *   limits CASE URI-OR-FILE...
+ *   scarcity CASE URI-OR-FILE...
  */
 #include <errno.h>
 #include <fcntl.h>
