@@ -41,6 +41,7 @@ struct kv_pkey *kv_pkey_new(struct kv_prov *prov, enum kv_pkey_type type)
     atomic_init(&key->refs, 1);
     key->prov = prov;
     key->type = type;
+    kv_prov_hold(prov);
     return key;
 }
 
@@ -58,6 +59,7 @@ void kv_pkey_unref(struct kv_pkey *key)
     EVP_PKEY_free(key->pub);
     OPENSSL_free(key->uri);
     OPENSSL_free(key->spki);
+    kv_prov_release(key->prov);
     OPENSSL_free(key);
 }
 

@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <openssl/bio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,10 +190,38 @@ uint8_t kv_prov_md_by_name(struct kv_prov *prov, const char *name)
     return KV_MD_NONE;
 }
 
+/* A fact of the process, so a static: libcrypto has begun to clean up. */
+static _Atomic bool is_stopped;
+static pthread_once_t stop_hook_once = PTHREAD_ONCE_INIT;
+
+static void on_stop(void)
+{
+    atomic_store(&is_stopped, true);
+}
+
+static void install_stop_hook(void)
+{
+    (void)OPENSSL_atexit(on_stop); /* without it only such hosts are worse off */
+}
+
+void kv_prov_hold(struct kv_prov *prov)
+{
+    if (prov->up_ref != NULL && prov->free_ref != NULL)
+        (void)prov->up_ref(prov->core.handle, 0); /* cannot fail: it counts */
+}
+
+void kv_prov_release(struct kv_prov *prov)
+{
+    if (prov->up_ref != NULL && prov->free_ref != NULL && !atomic_load(&is_stopped))
+        prov->free_ref(prov->core.handle, 0);
+}
+
 /* What the core offers us. */
 struct core {
     struct kv_reason_core reason;
     OSSL_FUNC_core_get_params_fn *get_params;
+    OSSL_FUNC_provider_up_ref_fn *up_ref;
+    OSSL_FUNC_provider_free_fn *free_ref;
 };
 
 static void read_core(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
@@ -218,6 +247,12 @@ static void read_core(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
             break;
         case OSSL_FUNC_CORE_POP_ERROR_TO_MARK:
             core->reason.pop_to_mark = OSSL_FUNC_core_pop_error_to_mark(in);
+            break;
+        case OSSL_FUNC_PROVIDER_UP_REF:
+            core->up_ref = OSSL_FUNC_provider_up_ref(in);
+            break;
+        case OSSL_FUNC_PROVIDER_FREE:
+            core->free_ref = OSSL_FUNC_provider_free(in);
             break;
         default: /* not needed */
             break;
@@ -317,7 +352,10 @@ OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
     struct kv_prov *prov = OPENSSL_zalloc(sizeof(*prov));
     if (prov == NULL)
         return 0;
+    (void)pthread_once(&stop_hook_once, install_stop_hook);
     prov->core = core.reason;
+    prov->up_ref = core.up_ref;
+    prov->free_ref = core.free_ref;
     /* Without a configuration file the default provider serves it at first use. */
     prov->libctx = OSSL_LIB_CTX_new_from_dispatch(handle, in);
     if (prov->libctx == NULL || kv_client_new(&config, &prov->client) != 0) {

@@ -25,6 +25,8 @@ struct kv_prov {
     struct kv_reason_core core; /* how to report errors to the host's queue */
     OSSL_LIB_CTX *libctx;       /* our own: default provider, no configuration file */
     struct kv_client *client;
+    OSSL_FUNC_provider_up_ref_fn *up_ref; /* both may be NULL */
+    OSSL_FUNC_provider_free_fn *free_ref;
     _Atomic(EVP_MD *) md[KV_PROV_N_MD]; /* fetched once, kept until teardown */
 };
 
@@ -59,6 +61,12 @@ extern const OSSL_DISPATCH kv_encoder_private[];
 extern const OSSL_DISPATCH kv_encoder_rsa_text[];
 extern const OSSL_DISPATCH kv_encoder_ec_text[];
 extern const OSSL_DISPATCH kv_encoder_ed25519_text[];
+
+/* Each key holds the provider: hosts free keys after libcrypto has cleaned up, in
+ * static destructors, and libcrypto 3.0 crashes when that frees the last of a provider
+ * which has reason strings. From then on nothing is given back. */
+void kv_prov_hold(struct kv_prov *prov);
+void kv_prov_release(struct kv_prov *prov);
 
 /* The digest of that number from our own library context, fetched at its first use;
  * NULL for unknown numbers. Borrowed from the provider context. */

@@ -30,8 +30,8 @@ struct fake_keyring {
     int listeners[2];
     pthread_t acceptors[2];
     pthread_mutex_t lock;
-    unsigned n_connections;
-    int fds[MAX_CONNECTIONS];
+    unsigned n_connections;   /* at most so many at once so far */
+    int fds[MAX_CONNECTIONS]; /* -1: ended, its thread may be joined */
     pthread_t threads[MAX_CONNECTIONS];
 };
 
@@ -367,6 +367,20 @@ struct acceptor {
     int fd;
 };
 
+/* Where to keep another connection, with the lock held; MAX_CONNECTIONS if nowhere. */
+static unsigned find_place(struct fake_keyring *keyring)
+{
+    for (unsigned i = 0; i < keyring->n_connections; i++) {
+        if (keyring->fds[i] == -1) {
+            (void)pthread_join(keyring->threads[i],
+                               NULL); /* it has let go of the lock */
+            return i;
+        }
+    }
+    return keyring->n_connections < MAX_CONNECTIONS ? keyring->n_connections++
+                                                    : MAX_CONNECTIONS;
+}
+
 static void *accept_all(void *arg)
 {
     struct acceptor acceptor = *(struct acceptor *)arg;
@@ -378,11 +392,11 @@ static void *accept_all(void *arg)
             return NULL;
         struct peer *peer = calloc(1, sizeof(*peer));
         pthread_mutex_lock(&keyring->lock);
-        if (peer == NULL || keyring->n_connections == MAX_CONNECTIONS) {
+        unsigned i = find_place(keyring);
+        if (peer == NULL || i == MAX_CONNECTIONS) {
             (void)close(fd);
             free(peer);
         } else {
-            unsigned i = keyring->n_connections++;
             *peer = (struct peer){.keyring = keyring, .fd = fd, .index = i};
             keyring->fds[i] = fd;
             atomic_fetch_add(&keyring->counts.connections, 1);

@@ -80,7 +80,8 @@ Test(provider, load_refuses_a_reference_of_another_type)
         kv_keymgmt_rsa, OSSL_FUNC_KEYMGMT_NEW);
     OSSL_FUNC_keymgmt_free_fn *free_key = (OSSL_FUNC_keymgmt_free_fn *)find_function(
         kv_keymgmt_rsa, OSSL_FUNC_KEYMGMT_FREE);
-    void *slot = new_rsa(NULL);
+    static struct kv_prov prov;
+    void *slot = new_rsa(&prov);
     void *key = slot;
     cr_expect_null(load_ec(&slot, sizeof(slot)));
     cr_expect_null(load_rsa(&slot, sizeof(slot) - 1));

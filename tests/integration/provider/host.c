@@ -203,6 +203,12 @@ long host_memory_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+int host_rounds(int n)
+{
+    const char *full = getenv("KEYVAULT_TEST_FULL");
+    return full != NULL && strcmp(full, "1") == 0 ? 20 * n : n;
+}
+
 int host_main(int argc, char **argv, const struct host_case *cases, size_t n_cases)
 {
     for (size_t i = 0; argc > 1 && i < n_cases; i++) {

@@ -60,6 +60,9 @@ int host_n_fds(void);
 /* Resident memory in KiB. */
 long host_memory_kib(void);
 
+/* `n`, or more of it with KEYVAULT_TEST_FULL=1. */
+int host_rounds(int n);
+
 /* Run the case that argv[1] names with the rest of argv: the body of every main(). */
 struct host_case {
     const char *name;

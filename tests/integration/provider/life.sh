@@ -75,6 +75,15 @@ host() { # host PROGRAM CASE KEY...
   ok "end: exit of children of a busy parent" host exits child-of-busy-parent $all
   ok "end: static and thread objects of C++" host statics keyvault:///keys/p256
 
+  # --- loading and unloading ---------------------------------------------------------
+  reload() { KEYVAULT_KEYS_SOCKET=$sock OPENSSL_MODULES=$build with /dev/null "$programs/reloads" "$@"; }
+  ok "reload: the module, 1,000 times" reload providers keyvault:///keys/p256
+  ok "reload: library contexts, 200 times" reload contexts keyvault:///keys/p256
+  ok "reload: keys, 1,000 times" reload keys keyvault:///keys/p256
+  ok "reload: a key outlives the module" reload key-outlives-provider keyvault:///keys/p256
+  ok "reload: contexts come and go in threads" reload contexts-in-threads keyvault:///keys/p256
+  ok "reload: several contexts at once" reload several-contexts keyvault:///keys/rsa
+
   if [ "$uid" = 0 ]; then
     chmod 755 "$dir"
     chmod 666 "$sock"
