@@ -34,11 +34,14 @@ static void exec_keyring(int ready_fd, const char *service_uid)
     journey_sub(log, sizeof(log), "log");
     journey_sub(recovery, sizeof(recovery), "recovery.key");
     (void)snprintf(fd, sizeof(fd), "%d", ready_fd);
+    const char *nonces =
+        journey.prepared_nonces != NULL ? journey.prepared_nonces : "auto";
     const int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     (void)dup2(log_fd, STDERR_FILENO);
     execl(getenv("KV_KEYRING"), "keyvault-keyring", "--dir", journey.dir, "--run", run,
           "--service-uid", service_uid, "--init", "--recovery-out", recovery,
-          "--allow-swap", "--log", "json", "--ready-fd", fd, (char *)NULL);
+          "--allow-swap", "--log", "json", "--ready-fd", fd, "--prepared-nonces",
+          nonces, (char *)NULL);
     _exit(127);
 }
 

@@ -13,7 +13,8 @@ struct kv_journey {
     char dir[64];
     char keys_path[128];
     char role_path[128];
-    pid_t daemon_pid; /* 0: none runs */
+    pid_t daemon_pid;            /* 0: none runs */
+    const char *prepared_nonces; /* the option; NULL: auto */
     struct kv_fake_service service;
     struct kv_channel_client client;
     struct kv_buf payload; /* of the next call */

@@ -217,8 +217,8 @@ Test(nonce, none_signs_twice_in_many_rounds)
         const struct signature sig = sign_in(key, i % N_SLOTS);
         n_prepared += was_ready(&ready, &sig);
         cr_assert(kv_signed_once_add(&once, sig.bytes, sig.len));
-        if (i % 16 == 0)
-            usleep(100); /* so that the thread gets its turn */
+        if (i % 32 == 0 && i > 0)
+            await(key, 4); /* however late the thread gets its turn */
     }
     cr_expect_gt(n_prepared, 4 * KV_NONCE_PER_KEY, "%u of them were prepared",
                  n_prepared);
