@@ -105,7 +105,7 @@ static const struct kv_flag access_flags[] = {
 };
 
 static const struct kv_flag doctor_flags[] = {
-    {"as", "USER", "ask for the key as this user (root only)"},
+    {"as", "USER|UID", "look as this user: what may he read, load and sign with"},
     {0},
 };
 
@@ -118,10 +118,10 @@ static const char policy_show_notes[] =
     "  cert policy show NAME   the policy of a certificate, in JSON\n"
     "  cert policy default     a policy to start from";
 static const char doctor_notes[] =
-    "Looks at the daemon, the sockets and the effective openssl.cnf; with a URI also\n"
-    "whether this user (or --as USER) may sign with that key. Exit code 1 when a "
-    "check\n"
-    "fails.";
+    "Looks at the daemon, the clock, the disk, the sockets and the effective\n"
+    "openssl.cnf; with a URI or key file also at the key and its certificate, and\n"
+    "whether this user (or --as USER) may sign. One line each: ok, warn or FAIL, and\n"
+    "behind an arrow what cures it. Exit code 1 when a check fails.";
 
 #define ROW(noun, verb, args, summary, flags, notes, run)                              \
     {                                                                                  \
@@ -174,8 +174,8 @@ const struct kv_command kv_commands[] = {
         grant_notes, kv_access_revoke_run),
     ROW("status", NULL, "", "Show the state of the service and its vaults", none, NULL,
         kv_status_run),
-    ROW("doctor", NULL, "[URI]", "Find out why something does not work", doctor_flags,
-        doctor_notes, kv_doctor_run),
+    ROW("doctor", NULL, "[URI|FILE]", "Find out why something does not work",
+        doctor_flags, doctor_notes, kv_doctor_run),
     ROW("completion", NULL, "SHELL", "Print completions for bash, zsh or fish", none,
         NULL, kv_completion_run),
     {0},

@@ -5,6 +5,7 @@
 keyvaultd as root outside --dev, where rights count, in a mount namespace of its own;
 skipped (77) where that is not allowed. The reasons are compared as in reasons.py.
 """
+import json
 import os
 import pathlib
 import pwd
@@ -65,13 +66,23 @@ class Real:
                                   uid=pwd.getpwnam(KEYRING).pw_uid))
         self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "OPENSSL_CONF": str(cnf)}
         self.env.update(sanitizers(self.build / "keyvault.so"))
-        self.cli_env = {"PATH": os.environ["PATH"]}
+        self.cli_env = {"PATH": f"{self.build}:{os.environ['PATH']}",
+                        "OPENSSL_CONF": str(cnf)}
 
     def cli(self, *args):
         done = subprocess.run([self.build / "keyvault", *map(str, args)], env=self.cli_env,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         expect(done.returncode == 0, " ".join(map(str, args[:2])), done.stderr.decode())
         return done.stdout
+
+    def doctor(self, *args):
+        """The findings of a run that must fail, by check."""
+        done = subprocess.run([self.build / "keyvault", "doctor", "--json", *args],
+                              env=self.cli_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        found = {f["check"]: f for f in json.loads(done.stdout)}
+        failed = [f for f in found.values() if f["result"] == "FAIL"]
+        expect(done.returncode == (1 if failed else 0), "doctor", done.stderr.decode())
+        return found
 
     def __enter__(self):
         config = self.work / "keyvault.conf"
@@ -101,6 +112,27 @@ class Real:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
+def doctor(real, uid):
+    """What the log says to run finds the missing right; what it says to run gives it."""
+    asked = ("--as", str(uid), "keyvault:///keys/web")
+    found = real.doctor(*asked)["grant"]
+    expect(found["result"] == "FAIL" and "may not use" in found["message"], "doctor: no grant",
+           found)
+    expect(subprocess.run(found["cure"], shell=True, env=real.cli_env,
+                          stdout=subprocess.DEVNULL).returncode == 0, "doctor: the cure runs")
+    found = real.doctor(*asked)
+    expect(all(f["result"] != "FAIL" for f in found.values()), "doctor: and helps", found)
+
+
+def full_disk(real):
+    resize = ["mount", "-o", "remount,size={}", "/var/lib"]
+    subprocess.run([word.format("20m") for word in resize], check=True)
+    found = real.doctor()["disk"]
+    expect(found["result"] == "FAIL" and "free space" in found["cure"], "doctor: no space", found)
+    subprocess.run([word.format("2g") for word in resize], check=True)
+    expect(real.doctor()["disk"]["result"] == "ok", "doctor: space again")
+
+
 def main():
     own_mounts()
     uid = pwd.getpwnam(WEB).pw_uid
@@ -115,7 +147,7 @@ def main():
             refused_by_nginx(nginx, Refusal(
                 "web", "no grant to use the key", "grant.denied",
                 f"unix:{WEB} may not use the key 'web'", cure), uid)
-            real.cli(*cure.split()[1:])
+            doctor(real, uid)
             expect(handshake(nginx.port["web"]), "nginx: the cure helps, without a reload")
             real.cli("access", "revoke", *grant)
             wait_for("the grant ends", lambda: not handshake(nginx.port["web"]))
@@ -124,6 +156,7 @@ def main():
                 f"unix:{WEB} may not use the key 'web' any more", cure), uid)
             real.cli(*cure.split()[1:])
             expect(handshake(nginx.port["web"]), "nginx: the cure helps again")
+            full_disk(real)
 
 
 if __name__ == "__main__":
