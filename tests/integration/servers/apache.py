@@ -5,7 +5,6 @@ with each of its ways to handle connections.
 """
 import pathlib
 import re
-import signal
 import sys
 
 from server import Server, life
@@ -39,6 +38,7 @@ class Apache(Server):
                                   ("/var/www", self.dir))
             (self.dir / "sites-enabled" / f"{site.name}.conf").write_text(text)
         self.env.update(
+            APACHE_CONFDIR=str(self.dir), APACHE_ENVVARS=str(self.dir / "envvars"),
             APACHE_RUN_USER=self.user, APACHE_RUN_GROUP=self.user,
             APACHE_PID_FILE=f"{self.dir}/run/apache2.pid",
             APACHE_RUN_DIR=f"{self.dir}/run", APACHE_LOCK_DIR=f"{self.dir}/run",
@@ -49,7 +49,8 @@ class Apache(Server):
                 "-c", "ServerName localhost", "-c", "LogLevel warn ssl:info"]
 
     def reload(self):
-        self.process.send_signal(signal.SIGUSR1)
+        """As the unit does: a look at the configuration, and then a signal."""
+        self.run("apachectl", "graceful")
 
 
 def variant(name):

@@ -31,6 +31,10 @@ class Nginx(Server):
         return ["nginx", "-p", self.dir, "-c", self.dir / "nginx.conf",
                 "-e", self.log_path, "-g", "daemon off;"]
 
+    def reload(self):
+        """As the unit does: this reads the configuration, and then the server does."""
+        self.run(*self.command(), "-s", "reload")
+
 
 if __name__ == "__main__":
     life(sys.argv[1], Nginx)

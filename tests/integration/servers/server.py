@@ -219,6 +219,13 @@ class Server:
 
     # What a subclass uses.
 
+    def run(self, *command):
+        """A command in the environment of the server; it must succeed."""
+        done = subprocess.run([str(a) for a in command], env=self.env, cwd=self.dir,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise AssertionError(f"{command}: {done.stdout.decode()[-2000:]}")
+
     def example_text(self, file, *changes, folder=None):
         """A file of examples/ with its paths, ports and names replaced: (old, new)."""
         text = (ROOT / "examples" / (folder or self.example) / file).read_text()
