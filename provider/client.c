@@ -387,14 +387,11 @@ static int attempt_pooled(const struct request *request, bool *may_retry)
     return rc;
 }
 
-int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
+static int perform(struct kv_client *client, const struct kv_client_call *call,
                    struct kv_err *err)
 {
-    struct kv_err scratch = KV_ERR_INIT;
     int rc = 0;
     bool may_retry = true;
-    if (err == NULL)
-        err = &scratch;
     if (client->config.bad_setting[0] != '\0')
         return kv_err_set(err, KV_E_INVALID, "client.bad-setting", "%s",
                           client->config.bad_setting);
@@ -410,6 +407,56 @@ int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
         *err = KV_ERR_INIT;
         rc = attempt_pooled(&request, &may_retry);
     }
+    return rc;
+}
+
+static const char *verb_name(enum kv_verb verb)
+{
+    static const char *const names[] = {
+        [KV_VERB_OPEN] = "OPEN",     [KV_VERB_INFO] = "INFO",
+        [KV_VERB_CERT] = "CERT",     [KV_VERB_LIST] = "LIST",
+        [KV_VERB_SIGN] = "SIGN",     [KV_VERB_DECRYPT] = "DECRYPT",
+        [KV_VERB_DERIVE] = "DERIVE",
+    };
+    const size_t n = sizeof(names) / sizeof(names[0]);
+    return (size_t)verb < n && names[verb] != NULL ? names[verb] : "OTHER";
+}
+
+static void trace(const struct kv_client *client, const struct kv_client_call *call,
+                  int64_t begin_us, int rc, const struct kv_err *err)
+{
+    char list[KV_URI_MAX + 1] = "-";
+    struct kv_trace_entry entry = {.verb = verb_name(call->verb),
+                                   .uri = list,
+                                   .begin_us = begin_us,
+                                   .result = rc == 0 ? NULL : err->id};
+    if (rc != 0 && err->id[0] == '\0')
+        entry.result = kv_code_name(rc);
+    if (call->key != NULL) {
+        entry.uri = call->key->uri;
+    } else if (call->verb == KV_VERB_LIST) {
+        const struct kv_msg_list *msg = call->msg;
+        struct kv_uri uri = {.collection = (enum kv_uri_collection)msg->collection};
+        kv_str_cut(uri.vault, sizeof(uri.vault), msg->vault, strlen(msg->vault));
+        if (kv_uri_format(&uri, list, sizeof(list)) != 0)
+            list[0] = '-';
+    } else {
+        entry.uri = ((const struct kv_msg_uri *)call->msg)->uri;
+    }
+    kv_trace_write(client->config.trace, &entry);
+}
+
+int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
+                   struct kv_err *err)
+{
+    struct kv_err scratch = KV_ERR_INIT;
+    if (err == NULL)
+        err = &scratch;
+    if (client->config.trace == NULL)
+        return perform(client, call, err);
+    const int64_t begin_us = kv_trace_begin_us();
+    const int rc = perform(client, call, err);
+    trace(client, call, begin_us, rc, err);
     return rc;
 }
 

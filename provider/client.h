@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "provider/conn.h"
+#include "provider/trace.h"
 
 struct kv_client_config {
     char socket[KV_CONN_ADDRESS_MAX];          /* path, or "@name" */
@@ -19,6 +20,7 @@ struct kv_client_config {
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms;
     bool is_async;                     /* let ASYNC jobs pause */
+    struct kv_trace *trace;            /* borrowed; NULL: off */
     char bad_setting[KV_ERR_TEXT_MAX]; /* not "": why no call can be made */
 };
 

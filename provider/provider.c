@@ -142,6 +142,7 @@ static void teardown(void *provctx)
     for (size_t i = 0; i < KV_PROV_N_MD; i++)
         EVP_MD_free(atomic_load(&prov->md[i]));
     kv_client_free(prov->client);
+    kv_trace_free(prov->trace);
     OSSL_LIB_CTX_free(prov->libctx);
     OPENSSL_free(prov);
 }
@@ -302,9 +303,10 @@ static void set_address(struct kv_client_config *config, const char *key,
         refuse(config, key, text);
 }
 
-/* Settings come from the provider's section of openssl.cnf in one call, and from one
- * environment variable; both are copied, so that workers need neither. */
-static bool read_config(const struct core *core, struct kv_client_config *config)
+/* Settings come from the provider's section of openssl.cnf in one call, and from two
+ * environment variables; all are copied, so that workers need neither. */
+static bool read_config(const struct core *core, struct kv_client_config *config,
+                        const char **trace)
 {
     const char *socket = NULL;
     const char *abstract = NULL;
@@ -319,6 +321,7 @@ static bool read_config(const struct core *core, struct kv_client_config *config
         OSSL_PARAM_utf8_ptr("connect-timeout-ms", &connect_ms, 0),
         OSSL_PARAM_utf8_ptr("reply-timeout-ms", &reply_ms, 0),
         OSSL_PARAM_utf8_ptr("async", &async, 0),
+        OSSL_PARAM_utf8_ptr("trace", trace, 0),
         OSSL_PARAM_END,
     };
     if (core->get_params != NULL && !core->get_params(core->reason.handle, params))
@@ -337,6 +340,9 @@ static bool read_config(const struct core *core, struct kv_client_config *config
     set_timeout(config, "connect-timeout-ms", connect_ms, &config->connect_timeout_ms);
     set_timeout(config, "reply-timeout-ms", reply_ms, &config->reply_timeout_ms);
     set_switch(config, "async", async, &config->is_async);
+    const char *variable = secure_getenv("KEYVAULT_TRACE");
+    if (variable != NULL && variable[0] != '\0')
+        *trace = variable;
     return true;
 }
 
@@ -346,14 +352,17 @@ OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 {
     struct core core = {.get_params = NULL};
     struct kv_client_config config;
+    const char *trace = NULL;
     read_core(handle, in, &core);
-    if (!read_config(&core, &config))
+    if (!read_config(&core, &config, &trace))
         return 0;
     struct kv_prov *prov = OPENSSL_zalloc(sizeof(*prov));
     if (prov == NULL)
         return 0;
     (void)pthread_once(&stop_hook_once, install_stop_hook);
     prov->core = core.reason;
+    prov->trace = kv_trace_new(trace);
+    config.trace = prov->trace;
     prov->up_ref = core.up_ref;
     prov->free_ref = core.free_ref;
     /* Without a configuration file the default provider serves it at first use. */

@@ -24,6 +24,7 @@
 struct kv_prov {
     struct kv_reason_core core; /* how to report errors to the host's queue */
     OSSL_LIB_CTX *libctx;       /* our own: default provider, no configuration file */
+    struct kv_trace *trace;     /* NULL: off */
     struct kv_client *client;
     OSSL_FUNC_provider_up_ref_fn *up_ref; /* both may be NULL */
     OSSL_FUNC_provider_free_fn *free_ref;

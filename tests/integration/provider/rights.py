@@ -133,6 +133,35 @@ def full_disk(real):
     expect(real.doctor()["disk"]["result"] == "ok", "doctor: space again")
 
 
+def traced(trace, nginx):
+    """Opened by the master, written by the worker, who may not open it himself."""
+    lines = trace.read_text().splitlines()
+    stat = trace.stat()
+    expect(stat.st_uid == 0 and stat.st_mode & 0o777 == 0o600, "trace: root's own")
+    signed = [line.split() for line in lines if " SIGN " in line]
+    expect(all(int(words[1]) in nginx.pids()[1:] for words in signed), "trace: of the worker",
+           lines)
+    results = [words[-1] for words in signed]
+    expect(results[0] == "grant.denied" and "grant.revoked" in results and results[-1] == "ok",
+           "trace: what became of each request", results)
+
+
+def full_trace(real):
+    """A trace that can be opened and not be written."""
+    disk = real.work / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", disk], check=True)
+    (disk / "trace").write_bytes(b"x" * 4096)
+    (disk / "trace").chmod(0o600)
+    real.cli("access", "grant", "unix:root", "--role", "tls-server", "--scope", "keys/web")
+    done = subprocess.run(["openssl", "dgst", "-sha256", "-sign", "keyvault:///keys/web", "-out",
+                           "/dev/null", real.log], stderr=subprocess.PIPE,
+                          env={**real.env, "KEYVAULT_TRACE": str(disk / "trace")})
+    expect(done.returncode == 0 and (disk / "trace").stat().st_size == 4096,
+           "trace: a full disk fails no signature", done.stderr.decode())
+    subprocess.run(["umount", disk], check=True)
+
+
 def main():
     own_mounts()
     uid = pwd.getpwnam(WEB).pw_uid
@@ -143,7 +172,8 @@ def main():
         server = keys.cert("web")
         for path in keys.dir.glob("*"):
             path.chmod(0o644)
-        with Nginx(real, [server]) as nginx:
+        trace = real.work / "trace"
+        with Nginx(real, [server], env={**real.env, "KEYVAULT_TRACE": str(trace)}) as nginx:
             refused_by_nginx(nginx, Refusal(
                 "web", "no grant to use the key", "grant.denied",
                 f"unix:{WEB} may not use the key 'web'", cure), uid)
@@ -156,7 +186,9 @@ def main():
                 f"unix:{WEB} may not use the key 'web' any more", cure), uid)
             real.cli(*cure.split()[1:])
             expect(handshake(nginx.port["web"]), "nginx: the cure helps again")
+            traced(trace, nginx)
             full_disk(real)
+            full_trace(real)
 
 
 if __name__ == "__main__":
