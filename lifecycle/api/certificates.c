@@ -143,8 +143,9 @@ static void got_operation(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     const struct getting *getting = call->data;
+    bool is_made = call->route->run == kv_certificates_merge;
     kv_call_reply(
-        call, 200,
+        call, is_made ? 201 : 200,
         kv_cert_bundle(call, &getting->version, &getting->policy, &task->object));
 }
 
@@ -263,6 +264,8 @@ const struct kv_route kv_routes_certificates[] = {
      true, kv_certificates_create},
     {"POST", "/certificates/{name}/import", "importCertificate", KV_ACT_CERT_IMPORT,
      true, kv_certificates_import},
+    {"POST", "/certificates/{name}/pending/merge", "mergeCertificate",
+     KV_ACT_CERT_CREATE, true, kv_certificates_merge},
     {"GET", "/certificates", "getCertificates", KV_ACT_CERT_LIST, false, list},
     {"GET", "/certificates/{name}/pending", "getCertificateOperation", KV_ACT_CERT_GET,
      false, kv_certificates_pending},

@@ -23,6 +23,7 @@ void kv_certificates_get(struct kv_call *call);
 
 void kv_certificates_create(struct kv_call *call);
 void kv_certificates_import(struct kv_call *call);
+void kv_certificates_merge(struct kv_call *call);
 void kv_certificates_pending(struct kv_call *call);
 void kv_certificates_cancel(struct kv_call *call);
 void kv_certificates_drop_pending(struct kv_call *call);

@@ -2,6 +2,7 @@
  * New certificates: create (202, then the operation is polled) and import.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lifecycle/api/certificates.h"
@@ -25,7 +26,13 @@ static const char *status_of(const json_t *doc)
 
 static json_t *details_of(const char *status, const json_t *doc)
 {
-    if (strcmp(status, "inProgress") == 0)
+    const json_t *issuer = json_object_get(json_object_get(doc, "policy"), "issuer");
+    const char *name = json_string_value(json_object_get(issuer, "name"));
+    bool is_pending = strcmp(status, "inProgress") == 0;
+    if (is_pending && name != NULL && strcmp(name, "Unknown") == 0)
+        return json_string("Pending certificate created. Please Perform Merge to "
+                           "complete the request.");
+    if (is_pending)
         return json_string("Pending certificate created. Certificate request is in "
                            "progress.");
     return json_incref(json_object_get(json_object_get(doc, "error"), "message"));
@@ -364,6 +371,64 @@ void kv_certificates_import(struct kv_call *call)
     KV_TRY(read_password(call->body, &ordering->request, &err));
     KV_TRY(kv_order_import(call->task.service, call->task.vault, &ordering->request,
                            imported, call));
+out:
+    if (rc != 0)
+        kv_task_fail(&call->task, rc, &err);
+}
+
+/* --- merge -------------------------------------------------------------------------
+ */
+
+struct merging {
+    struct kv_order_merge_request request;
+    bool is_enabled;
+};
+
+static void merged(void *arg, int rc, const struct kv_err *err)
+{
+    struct kv_call *call = arg;
+    if (rc != 0) {
+        kv_task_fail(&call->task, rc, err);
+        return;
+    }
+    free(call->data);
+    call->data = NULL;
+    call->data_free = NULL;
+    kv_certificates_get(call);
+}
+
+static int read_merge(struct kv_call *call, struct merging *merging, struct kv_err *err)
+{
+    struct kv_call_attrs attrs = {
+        .is_enabled = true, .nbf_s = KV_TIME_NONE, .exp_s = KV_TIME_NONE};
+    const json_t *enabled =
+        json_object_get(json_object_get(call->body, "attributes"), "enabled");
+    merging->request.name = call->name;
+    merging->request.x5c = json_object_get(call->body, "x5c");
+    if (!json_is_array(merging->request.x5c) ||
+        json_array_size(merging->request.x5c) == 0)
+        return kv_err_set(err, KV_E_INVALID, "api.bad-field",
+                          "X5C must has at least one valid item.");
+    int rc = kv_json_attrs(call->body, &attrs, err);
+    merging->is_enabled = attrs.is_enabled;
+    merging->request.tags = attrs.tags;
+    if (json_is_boolean(enabled))
+        merging->request.is_enabled = &merging->is_enabled;
+    return rc;
+}
+
+void kv_certificates_merge(struct kv_call *call)
+{
+    struct kv_err err = KV_ERR_INIT;
+    struct merging *merging = calloc(1, sizeof(*merging));
+    int rc = KV_E_NOMEM;
+    if (merging == NULL)
+        goto out;
+    call->data = merging;
+    call->data_free = free;
+    KV_TRY(read_merge(call, merging, &err));
+    KV_TRY(kv_order_merge(call->task.service, call->task.vault, &merging->request,
+                          merged, call));
 out:
     if (rc != 0)
         kv_task_fail(&call->task, rc, &err);

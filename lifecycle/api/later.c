@@ -36,8 +36,6 @@ const struct kv_route kv_routes_later[] = {
     LATER("POST", "/secrets/restore", "restoreSecret", KV_ACT_SECRET_RESTORE),
     LATER("POST", "/certificates/{name}/backup", "backupCertificate",
           KV_ACT_CERT_BACKUP),
-    LATER("POST", "/certificates/{name}/pending/merge", "mergeCertificate",
-          KV_ACT_CERT_CREATE),
     LATER("POST", "/certificates/restore", "restoreCertificate", KV_ACT_CERT_RESTORE),
     {NULL, NULL, NULL, 0, false, NULL},
 };

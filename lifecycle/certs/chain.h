@@ -32,9 +32,10 @@ int kv_chain_order(struct kv_chain *chain, struct kv_bytes spki,
                    struct kv_err *err) KV_MUST_CHECK;
 
 /* Check what an issuer delivered against the order: the leaf has the key `spki`, every
- * name of the policy and no other, begins before `now_s` (with a day's tolerance) and
- * ends after it, and each certificate is signed by the next. Ids chain.key-mismatch,
- * chain.name-mismatch, chain.bad-dates, chain.broken, chain.bad-certificate. */
+ * name of the policy and no other (`policy` NULL: whatever names), begins before
+ * `now_s` (with a day's tolerance) and ends after it, and each certificate is signed by
+ * the next. Ids chain.key-mismatch, chain.name-mismatch, chain.bad-dates, chain.broken,
+ * chain.bad-certificate. */
 int kv_chain_check(const struct kv_chain *chain, struct kv_bytes spki,
                    const struct kv_policy *policy, int64_t now_s,
                    struct kv_err *err) KV_MUST_CHECK;

@@ -38,11 +38,19 @@ static json_t *write_operation(const struct kv_order *order, struct kv_bytes csr
                      kv_order_b64(order->spki.data, order->spki.len));
 }
 
+/* Such an order waits until somebody brings the certificate (merge.c). */
+static bool is_signed_outside(const struct kv_order *order)
+{
+    return strcmp(order->policy.issuer, "Unknown") == 0;
+}
+
 static void request_signed(struct kv_task *task)
 {
     struct kv_order *order = kv_order_of(task);
     json_t *operation = write_operation(order, task->payload);
-    kv_order_put_operation(order, operation, kv_now_s(task->service->clock));
+    kv_order_put_operation(order, operation,
+                           is_signed_outside(order) ? KV_TIME_NONE
+                                                    : kv_now_s(task->service->clock));
     kv_order_put_policy(order);
     kv_task_put_doc(task, &order->row, 0,
                     json_pack("{s:[],s:s,s:O*}", "chain", "contentType",
@@ -111,7 +119,9 @@ static int check(struct kv_order *order, struct kv_err *err)
                           order->name);
     const struct keyvault_issuer *issuer = NULL;
     int rc = kv_policy_read(given, &order->policy, err);
-    return rc != 0 ? rc : kv_order_issuer(&order->policy, &issuer, err);
+    if (rc != 0 || is_signed_outside(order))
+        return rc;
+    return kv_order_issuer(&order->policy, &issuer, err);
 }
 
 /* The pending version: disabled until its certificate is there. */

@@ -45,4 +45,17 @@ int kv_order_import(struct kv_service *service, struct kv_vault *vault,
                     const struct kv_order_request *request, kv_order_cb cb,
                     void *arg) KV_MUST_CHECK;
 
+/* Complete an order of the issuer Unknown with a chain that was signed outside. Starts
+ * as above. Ids cert.no-operation, cert.not-in-progress, cert.not-merged, chain.*,
+ * api.bad-field; the order goes on waiting after each of them. */
+struct kv_order_merge_request {
+    const char *name;
+    const json_t *x5c;      /* array of standard base64 (RFC 4648 §4) */
+    json_t *tags;           /* NULL: as ordered */
+    const bool *is_enabled; /* NULL: as ordered */
+};
+int kv_order_merge(struct kv_service *service, struct kv_vault *vault,
+                   const struct kv_order_merge_request *request, kv_order_cb cb,
+                   void *arg) KV_MUST_CHECK;
+
 #endif

@@ -22,11 +22,25 @@
 #define STEPS_MAX 64 /* of one run; an issuer that wants more goes on in the next */
 #define EVENTS_MAX (2 * (size_t)KEYVAULT_STATE_MAX)
 
-static void run_free(struct kv_run *run)
+int kv_run_init(struct kv_run *run, struct kv_service *service, struct kv_vault *vault,
+                const char *name, kv_task_fail_fn on_fail)
+{
+    kv_buf_init(&run->csr, KV_CHAIN_MAX * (size_t)KV_CERT_DER_MAX);
+    kv_buf_init(&run->events, EVENTS_MAX);
+    run->n_alloc_failures = kv_wiping_failures();
+    return kv_order_init(&run->order, service, vault, name, on_fail);
+}
+
+void kv_run_fini(struct kv_run *run)
 {
     kv_order_fini(&run->order);
     kv_buf_free(&run->csr);
     kv_buf_free(&run->events);
+}
+
+static void run_free(struct kv_run *run)
+{
+    kv_run_fini(run);
     free(run);
 }
 
@@ -165,8 +179,8 @@ static int bad_operation(const struct kv_run *run, struct kv_err *err)
                       run->order.name);
 }
 
-static int read_version(const struct kv_run *run, uint8_t version[KV_ID_LEN],
-                        struct kv_err *err)
+int kv_run_version(const struct kv_run *run, uint8_t version[KV_ID_LEN],
+                   struct kv_err *err)
 {
     const char *text = kv_run_text(run, "version");
     if (strlen(text) == KV_VERSION_TEXT_LEN &&
@@ -175,17 +189,18 @@ static int read_version(const struct kv_run *run, uint8_t version[KV_ID_LEN],
     return bad_operation(run, err);
 }
 
-/* Rebuild the order from the operation's document. */
-static int restore(struct kv_run *run, struct kv_err *err)
+int kv_run_restore(struct kv_run *run, struct kv_err *err)
 {
     struct kv_order *order = &run->order;
     const json_t *doc = kv_run_doc(run);
     json_int_t term = json_integer_value(json_object_get(doc, "keyTerm"));
     int rc = 0;
+    order->row = order->task.object.row;
+    order->row.sealed = NULL;
+    order->row.sealed_len = 0;
     if (term < 1 || term > UINT32_MAX)
         KV_TRY(KV_E_INTEGRITY);
     KV_TRY(kv_policy_read(json_object_get(doc, "policy"), &order->policy, err));
-    KV_TRY(kv_order_issuer(&order->policy, &run->issuer, err));
     KV_TRY(kv_order_b64_get(doc, "csr", &run->csr));
     KV_TRY(kv_order_b64_get(doc, "key", &order->key));
     KV_TRY(kv_order_b64_get(doc, "spki", &order->spki));
@@ -201,10 +216,9 @@ static void version_loaded(struct kv_task *task)
 {
     struct kv_run *run = kv_run_of(task);
     struct kv_err err = KV_ERR_INIT;
-    run->order.row = task->object.row;
-    run->order.row.sealed = NULL;
-    run->order.row.sealed_len = 0;
-    int rc = restore(run, &err);
+    int rc = kv_run_restore(run, &err);
+    if (rc == 0)
+        rc = kv_order_issuer(&run->order.policy, &run->issuer, &err);
     if (rc != 0)
         kv_task_fail(task, rc, &err);
     else if (json_object_get(kv_run_doc(run), "effect") != NULL)
@@ -224,7 +238,7 @@ static void read_done(struct kv_task *task)
         return;
     }
     /* One that is over and due all the same would be found due again at once. */
-    int rc = is_running ? read_version(run, version, &err) : bad_operation(run, &err);
+    int rc = is_running ? kv_run_version(run, version, &err) : bad_operation(run, &err);
     if (rc != 0)
         kv_task_fail(task, rc, &err);
     else
@@ -238,14 +252,11 @@ int kv_run_start(struct kv_service *service, struct kv_vault *vault, const char 
     struct kv_run *run = calloc(1, sizeof(*run));
     if (run == NULL)
         return KV_E_NOMEM;
-    kv_buf_init(&run->csr, KV_CHAIN_MAX * (size_t)KV_CERT_DER_MAX);
-    kv_buf_init(&run->events, EVENTS_MAX);
-    int rc = kv_order_init(&run->order, service, vault, name, on_fail);
+    int rc = kv_run_init(run, service, vault, name, on_fail);
     if (rc != 0) {
         run_free(run);
         return rc;
     }
-    run->n_alloc_failures = kv_wiping_failures();
     run->cb = cb;
     run->arg = arg;
     kv_order_read(&run->order, read_done);

@@ -1,6 +1,6 @@
 /*
- * Shared by run.c and effect.c: an order under way against its issuer. Loop thread
- * only.
+ * Shared by run.c, effect.c and merge.c: an order under way against its issuer. Loop
+ * thread only.
  */
 #ifndef KV_LIFECYCLE_CERTS_RUN_INTERNAL_H
 #define KV_LIFECYCLE_CERTS_RUN_INTERNAL_H
@@ -32,6 +32,19 @@ static inline json_t *kv_run_doc(const struct kv_run *run)
 
 /* A member of it; "" when it is no text. */
 const char *kv_run_text(const struct kv_run *run, const char *member);
+
+/* As kv_order_init; kv_run_fini in every case. */
+int kv_run_init(struct kv_run *run, struct kv_service *service, struct kv_vault *vault,
+                const char *name, kv_task_fail_fn on_fail) KV_MUST_CHECK;
+void kv_run_fini(struct kv_run *run);
+
+/* The version under way; cert.bad-operation. */
+int kv_run_version(const struct kv_run *run, uint8_t version[KV_ID_LEN],
+                   struct kv_err *err) KV_MUST_CHECK;
+
+/* Rebuild the order from the operation's document; the task has just loaded the
+ * version. The issuer is not looked up. cert.bad-operation. */
+int kv_run_restore(struct kv_run *run, struct kv_err *err) KV_MUST_CHECK;
 
 /* Let the issuer step with run->events. Failures go to the task. */
 void kv_run_step(struct kv_task *task);

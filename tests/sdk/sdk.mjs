@@ -6,3 +6,4 @@ import "./certificates.mjs";
 import "./deleted.mjs";
 import "./updates.mjs";
 import "./issuers.mjs";
+import "./merge.mjs";
