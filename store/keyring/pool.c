@@ -146,7 +146,8 @@ static void *pool_main(void *arg)
     const struct pool_thread *self = arg;
     /* Priority is per thread on Linux; without the right to lower it again nothing is
      * lost, and a refusal only costs fairness. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    const int nice_now = getpriority(PRIO_PROCESS, (id_t)gettid()); /* may be negative */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice_now + NICE);
     (void)pthread_barrier_wait(&self->pool->started); /* one of them gets a mark */
     struct kv_work *work = NULL;
     while ((work = take(self->pool)) != NULL)

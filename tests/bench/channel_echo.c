@@ -59,7 +59,8 @@ int main(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     struct kv_conn_target target = {.server_uid = KV_CONN_ANY_SAFE_UID,
                                     .connect_timeout_ms = 2000,
-                                    .reply_timeout_ms = 5000};
+                                    .reply_timeout_ms = 5000,
+                                    .deadline_ms = INT64_MAX};
     struct kv_bench_samples samples;
     struct kv_bench_pids pids = {.n = 0};
     struct kv_err err = KV_ERR_INIT;
