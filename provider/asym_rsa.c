@@ -279,10 +279,9 @@ static int decrypt(void *vctx, unsigned char *out, size_t *out_len, size_t out_s
                             .msg = &msg,
                             .out = plain,
                             .out_size = sizeof(plain),
+                            .exact_len = is_tls ? TLS_PREMASTER_LEN : 0,
                             .may_be_empty = true};
     int ok = kv_pkey_perform(ctx->key, &op);
-    if (ok && is_tls && op.out_len != TLS_PREMASTER_LEN)
-        ok = bad(ctx, "the key daemon returned no premaster secret");
     if (ok && op.out_len > out_size) {
         kv_reason_raise(&ctx->prov->core, KV_REASON_BUFFER_TOO_SMALL,
                         "keyvault: %zu bytes do not hold the plaintext", out_size);

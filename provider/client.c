@@ -222,6 +222,15 @@ static const char *role_for(const struct kv_client_call *call)
     return is_for_tls ? "tls-server" : "crypto-user";
 }
 
+/* What ends in a log or on a terminal is one line and no command. */
+static void wash(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
 /* The daemon refused: pass on what it says, and help where it gives no hint. */
 static int refused(const struct kv_client_call *call, const struct kv_frame *reply,
                    struct kv_err *err)
@@ -230,6 +239,9 @@ static int refused(const struct kv_client_call *call, const struct kv_frame *rep
     if (kv_msg_error_get(reply->payload, &msg) != 0)
         return kv_err_set(err, reply->status, "client.refused",
                           "the key daemon refused: %s", kv_code_text(reply->status));
+    wash(msg.id);
+    wash(msg.message);
+    wash(msg.hint);
     int rc = kv_err_set(err, reply->status, msg.id, "%s", msg.message);
     if (msg.hint[0] != '\0') {
         kv_err_hint(err, "%s", msg.hint);

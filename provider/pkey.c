@@ -160,7 +160,11 @@ static int on_info(void *arg, struct kv_bytes payload, struct kv_err *err)
                                 .version = msg.version,
                                 .spki = msg.spki,
                                 .is_private = info->is_private};
-    return make(info->prov, &parts, &info->key, err);
+    int rc = make(info->prov, &parts, &info->key, NULL);
+    if (rc == KV_E_INVALID)
+        return kv_err_set(err, rc, "client.bad-reply",
+                          "the key daemon sent no usable public key");
+    return rc == 0 ? 0 : no_memory(err);
 }
 
 int kv_pkey_from_uri(struct kv_prov *prov, const struct kv_uri *uri, bool is_private,
@@ -321,9 +325,26 @@ size_t kv_pkey_max_size(const struct kv_pkey *key)
     return size > 0 ? (size_t)size : 0;
 }
 
+/* The outermost shape only: length and tag. What is in it is for the verifier. */
+static bool is_der_sequence(struct kv_bytes der)
+{
+    if (der.len < 2 || der.data[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED))
+        return false;
+    if (der.data[1] < 0x80)
+        return der.len == 2U + der.data[1];
+    return der.data[1] == 0x81 && der.len >= 3 && der.len == 3U + der.data[2];
+}
+
 static int on_bytes(void *arg, struct kv_bytes payload, struct kv_err *err)
 {
     struct kv_pkey_op *op = arg;
+    if (op->exact_len != 0 && payload.len != op->exact_len)
+        return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
+                          "the key daemon's result has %zu bytes instead of %zu",
+                          payload.len, op->exact_len);
+    if (op->is_der && !is_der_sequence(payload))
+        return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
+                          "the key daemon's signature is not well-formed");
     if ((payload.len == 0 && !op->may_be_empty) || payload.len > op->out_size)
         return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
                           "the key daemon's result has %zu bytes, at most %zu fit",

@@ -77,6 +77,8 @@ struct kv_pkey_op {
     void *msg;
     unsigned char *out;
     size_t out_size;
+    size_t exact_len;  /* what another length is malformed against; 0: any that fits */
+    bool is_der;       /* an ECDSA signature */
     bool may_be_empty; /* a plaintext of no bytes is a result */
     size_t out_len;    /* result */
 };

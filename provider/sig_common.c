@@ -119,8 +119,13 @@ int kv_sig_request(struct kv_sigctx *ctx, unsigned char *sig, size_t *sig_len,
     struct kv_msg_sign msg = {.input = {.data = input, .len = input_len}};
     if (!ctx->kind->fill(ctx, &msg))
         return 0;
-    struct kv_pkey_op op = {
-        .verb = KV_VERB_SIGN, .msg = &msg, .out = sig, .out_size = sig_size};
+    const bool is_ecdsa = ctx->kind->type == KV_PKEY_EC; /* others have one length */
+    struct kv_pkey_op op = {.verb = KV_VERB_SIGN,
+                            .msg = &msg,
+                            .out = sig,
+                            .out_size = sig_size,
+                            .exact_len = is_ecdsa ? 0 : max_size,
+                            .is_der = is_ecdsa};
     if (!kv_pkey_perform(ctx->key, &op))
         return 0;
     *sig_len = op.out_len;

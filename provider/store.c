@@ -16,10 +16,13 @@
 
 #include <openssl/core_object.h>
 #include <openssl/store.h>
+#include <openssl/x509.h>
 #include <string.h>
 
 #include "provider/search.h"
 #include "store/core/str.h"
+
+#define LISTED_MAX 1000000 /* names of one listing */
 
 enum step { STEP_START, STEP_KEY, STEP_CERTS, STEP_LIST, STEP_DONE };
 
@@ -40,6 +43,7 @@ struct loader {
     struct kv_msg_list_reply *page;
     unsigned next_entry;
     struct kv_msg_list list;
+    uint64_t n_listed;
 };
 
 /* A LOAD either hands over an object, or goes on to the next candidate, or ends. */
@@ -187,6 +191,18 @@ static int load_key(struct loader *loader, const struct kv_uri *uri,
     return 0;
 }
 
+/* libcrypto would refuse it as well, but not say whose it is. */
+static bool is_certificate(const struct loader *loader, struct kv_bytes der)
+{
+    const unsigned char *at = der.data;
+    kv_reason_mark(&loader->prov->core);
+    X509 *cert = d2i_X509(NULL, &at, (long)der.len);
+    kv_reason_drop(&loader->prov->core);
+    bool is_whole = cert != NULL && at == der.data + der.len;
+    X509_free(cert);
+    return is_whole;
+}
+
 static int on_certs(void *arg, struct kv_bytes payload, struct kv_err *err)
 {
     struct loader *loader = arg;
@@ -195,6 +211,9 @@ static int on_certs(void *arg, struct kv_bytes payload, struct kv_err *err)
         return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
                           "the key daemon sent no usable certificate");
     for (unsigned i = 0; i < msg.n; i++) {
+        if (!is_certificate(loader, msg.der[i]))
+            return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
+                              "the key daemon sent a certificate that is none");
         loader->cert[i] = OPENSSL_memdup(msg.der[i].data, msg.der[i].len);
         if (loader->cert[i] == NULL)
             return kv_err_set(err, KV_E_NOMEM, "client.no-memory", "out of memory");
@@ -277,12 +296,29 @@ static enum outcome step_key(struct loader *loader, const struct sink *sink)
 
 /* --- a collection --- */
 
+/* Whether the page ends behind the one before, and the list is of a size to believe. */
+static bool goes_on(struct loader *loader)
+{
+    const struct kv_msg_list_reply *page = loader->page;
+    struct kv_uri last;
+    loader->n_listed += page->n;
+    if (page->n == 0 || page->has_more == 0)
+        return true;
+    const char *uri = page->entry[page->n - 1].uri;
+    return loader->n_listed <= LISTED_MAX &&
+           (kv_uri_parse(uri, strlen(uri), &last, NULL) != 0 ||
+            strcmp(last.name, loader->list.after) != 0);
+}
+
 static int on_list(void *arg, struct kv_bytes payload, struct kv_err *err)
 {
     struct loader *loader = arg;
     if (kv_msg_list_reply_get(payload, loader->page) != 0)
         return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
                           "the key daemon sent a malformed list");
+    if (!goes_on(loader))
+        return kv_err_set(err, KV_E_INVALID, "client.bad-reply",
+                          "the key daemon sent a list that does not end");
     return 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "store/core/clock.h"
 #include "store/core/str.h"
+#include "tests/support/fake_hostile.h"
 #include "tests/support/fake_keys.h"
 
 #define MAX_CONNECTIONS 1024
@@ -40,19 +41,6 @@ struct peer {
     int fd;
     unsigned index;
 };
-
-static const char *const mode_names[FAKE_N_MODES] = {
-    "good",     "hang-hello", "hang",   "close",  "close-once", "truncate", "oversize",
-    "wrong-id", "drip",       "sealed", "denied", "no-service", "swapped"};
-
-int fake_mode_by_name(const char *name)
-{
-    for (int i = 0; i < FAKE_N_MODES; i++) {
-        if (strcmp(mode_names[i], name) == 0)
-            return i;
-    }
-    return -1;
-}
 
 /* Keys are made when they are first asked for. */
 static const struct fake_key *make_ready(struct fake_keyring *keyring, size_t i)
@@ -241,66 +229,6 @@ static int answer(struct fake_keyring *keyring, const struct kv_frame *request,
     }
 }
 
-static bool send_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n <= 0)
-            return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* Whether this request meets the misbehaviour of the mode. */
-static bool is_affected(int mode, uint16_t verb)
-{
-    if (mode == FAKE_HANG_HELLO)
-        return true;
-    if (mode == FAKE_HANG || mode == FAKE_CLOSE || mode == FAKE_CLOSE_ONCE)
-        return verb != KV_VERB_HELLO && verb != KV_VERB_INFO;
-    return verb != KV_VERB_HELLO && (mode == FAKE_TRUNCATE || mode == FAKE_OVERSIZE ||
-                                     mode == FAKE_WRONG_ID || mode == FAKE_DRIP);
-}
-
-static void drip(int fd, const struct kv_buf *out)
-{
-    for (size_t i = 0; i < out->len; i++) {
-        if (!send_all(fd, out->data + i, 1))
-            return;
-        (void)usleep(100000);
-    }
-}
-
-/* Returns false when the connection should end. */
-static bool misbehave(struct fake_keyring *keyring, int fd, int mode,
-                      struct kv_buf *out)
-{
-    static const uint8_t oversize[16] = {0xff, 0xff, 0xff, 0x7f};
-    switch (mode) {
-    case FAKE_HANG_HELLO:
-    case FAKE_HANG:
-        return true;
-    case FAKE_CLOSE_ONCE:
-        keyring->mode = FAKE_GOOD;
-        return false;
-    case FAKE_TRUNCATE:
-        (void)send_all(fd, out->data, out->len / 2);
-        return false;
-    case FAKE_OVERSIZE:
-        return send_all(fd, oversize, sizeof(oversize));
-    case FAKE_WRONG_ID:
-        out->data[4] ^= 0x55;
-        return send_all(fd, out->data, out->len);
-    case FAKE_DRIP:
-        drip(fd, out);
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool reply_to(struct fake_keyring *keyring, int fd,
                      const struct kv_frame *request)
 {
@@ -324,8 +252,11 @@ static bool reply_to(struct fake_keyring *keyring, int fd,
         (void)kv_buf_append(&out, payload.data, payload.len);
     }
     kv_frame_end(&out, begin);
-    bool go_on = is_affected(mode, request->verb) ? misbehave(keyring, fd, mode, &out)
-                                                  : send_all(fd, out.data, out.len);
+    const struct fake_scene scene = {
+        .mode = &keyring->mode, .fd = fd, .request = request, .out = &out};
+    bool go_on = fake_hostile_applies(mode, request->verb)
+                     ? fake_hostile_reply(mode, &scene)
+                     : fake_send_all(fd, out.data, out.len);
     kv_buf_free(&payload);
     kv_buf_free(&out);
     return go_on;

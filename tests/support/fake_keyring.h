@@ -30,6 +30,31 @@ enum fake_mode {
     FAKE_DENIED,
     FAKE_NO_SERVICE, /* OPEN and INFO cannot be answered, SIGN can */
     FAKE_SWAPPED,    /* OPEN describes another public key than INFO */
+    /* frames */
+    FAKE_SHORT_LENGTH,
+    FAKE_WRONG_VERB,
+    FAKE_NO_FLAG,
+    FAKE_POSITIVE_STATUS,
+    FAKE_TRAILING, /* a byte behind the reply */
+    FAKE_ENDLESS,  /* replies without end */
+    FAKE_HUGE,     /* the largest frame there may be */
+    FAKE_EARLY,    /* a reply before its request */
+    /* refusals */
+    FAKE_UNKNOWN_STATUS,
+    FAKE_BAD_REFUSAL,
+    FAKE_LOUD_REFUSAL, /* control characters */
+    /* payloads */
+    FAKE_OTHER_VERSION,
+    FAKE_BAD_HELLO,
+    FAKE_GARBAGE,
+    FAKE_NO_SIG,
+    FAKE_LONG_SIG,
+    FAKE_SHORT_SIG,
+    FAKE_OTHER_SIG, /* well-formed, of something else */
+    FAKE_BAD_KEY,
+    FAKE_BAD_CERTS,
+    FAKE_NO_CERTS,
+    FAKE_SAME_PAGE, /* a list without end */
     FAKE_N_MODES,
 };
 

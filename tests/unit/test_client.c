@@ -1,13 +1,16 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <fcntl.h>
 #include <openssl/async.h>
 #include <openssl/err.h>
+#include <openssl/store.h>
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/core/clock.h"
 #include "tests/support/provider_fixture.h"
 
 static struct provider_fixture fixture;
@@ -31,6 +34,15 @@ static EVP_PKEY *load(const char *name)
     EVP_PKEY *key = provider_fixture_key(&fixture, uri);
     cr_assert_not_null(key, "%s", uri);
     return key;
+}
+
+/* Where one connection serves one thread. */
+static void stay_on_one_cpu(void)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
 }
 
 /* --- talking to the daemon --- */
@@ -68,12 +80,9 @@ Test(client, a_connection_of_a_former_user_is_not_used)
 {
     unsigned char sig[128];
     size_t len = sizeof(sig);
-    cpu_set_t one;
     if (geteuid() != 0)
         cr_skip_test("needs root");
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)sched_getcpu(), &one); /* one CPU has one connection */
-    cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+    stay_on_one_cpu();
     cr_assert_eq(chmod(fixture.dir, 0755), 0);
     cr_assert_eq(chmod(fixture.socket, 0666), 0);
     EVP_PKEY *key = load("p256");
@@ -133,6 +142,21 @@ static const struct misbehaviour {
     {FAKE_SEALED, "vault is sealed"},
     {FAKE_DENIED, "no grant to use the key"},
     {FAKE_SWAPPED, "not the one that was loaded"},
+    {FAKE_SHORT_LENGTH, "malformed reply"},
+    {FAKE_WRONG_VERB, "malformed reply"},
+    {FAKE_NO_FLAG, "malformed reply"},
+    {FAKE_POSITIVE_STATUS, "malformed reply"},
+    {FAKE_TRAILING, "malformed reply"},
+    {FAKE_ENDLESS, "malformed reply"},
+    {FAKE_HUGE, "malformed reply"},
+    {FAKE_UNKNOWN_STATUS, "operation failed"},
+    {FAKE_BAD_REFUSAL, "no grant to use the key"},
+    {FAKE_LOUD_REFUSAL, "no grant to use the key"},
+    {FAKE_GARBAGE, "malformed reply"},
+    {FAKE_NO_SIG, "malformed reply"},
+    {FAKE_LONG_SIG, "malformed reply"},
+    {FAKE_SHORT_SIG, "malformed reply"},
+    {FAKE_BAD_KEY, "not the one that was loaded"},
 };
 #define N_MISBEHAVIOURS (sizeof(misbehaviours) / sizeof(misbehaviours[0]))
 
@@ -144,27 +168,131 @@ ParameterizedTestParameters(client, misbehaviour_is_an_error)
     return cr_make_param_array(size_t, rows, N_MISBEHAVIOURS);
 }
 
+static unsigned count_fds(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* The queue holds one entry, of this reason, which is fit for a log. */
+static void expect_error(const struct misbehaviour *m)
+{
+    const char *data = NULL;
+    int flags = 0;
+    unsigned long code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags);
+    const char *text = ERR_reason_error_string(code);
+    cr_assert_not_null(text, "%s", m->reason);
+    cr_expect_not_null(strstr(text, m->reason), "%s, not %s", m->reason, text);
+    for (; *data != '\0'; data++)
+        cr_assert(*data >= ' ' && *data != 0x7f, "%s", m->reason);
+    cr_expect_eq(ERR_peek_error(), 0, "%s: and nothing else", m->reason);
+    ERR_clear_error();
+}
+
 ParameterizedTest(size_t *row, client, misbehaviour_is_an_error, .timeout = 20)
 {
     const struct misbehaviour *m = &misbehaviours[*row];
     unsigned char sig[128];
     size_t len = sizeof(sig);
+    stay_on_one_cpu();
     EVP_PKEY *key = load("p256");
     fake_keyring_set_mode(fixture.keyring, m->mode);
-    ERR_clear_error();
+    const unsigned n_fds = count_fds();
+    const int64_t start_ms = kv_monotonic_ms(kv_clock_system());
     cr_expect_eq(provider_fixture_sign(key, sig, &len), 0, "%s", m->reason);
-    bool is_said = false;
-    unsigned long code = 0;
-    while ((code = ERR_get_error()) != 0) {
-        const char *text = ERR_reason_error_string(code);
-        is_said = is_said || (text != NULL && strstr(text, m->reason) != NULL);
-    }
-    cr_expect(is_said, "%s", m->reason);
+    cr_expect_lt(kv_monotonic_ms(kv_clock_system()) - start_ms, 2500, "%s", m->reason);
+    expect_error(m);
+    for (int i = 0; i < 200 && count_fds() > n_fds; i++)
+        (void)usleep(10000); /* the fake keyring closes its end */
+    cr_expect_leq(count_fds(), n_fds, "%s", m->reason);
     fake_keyring_set_mode(fixture.keyring, FAKE_GOOD);
     len = sizeof(sig);
     cr_expect_eq(provider_fixture_sign(key, sig, &len), 1, "after %s all is well again",
                  m->reason);
     EVP_PKEY_free(key);
+}
+
+/* It costs as much as the whole handshake to check it, and the peer does that anyway.
+ */
+Test(client, a_wrong_signature_is_the_verifiers_to_find)
+{
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    EVP_PKEY *key = load("p256");
+    fake_keyring_set_mode(fixture.keyring, FAKE_OTHER_SIG);
+    cr_expect_eq(provider_fixture_sign(key, sig, &len), 1);
+    cr_expect_eq(provider_fixture_verify(key, sig, len), 0);
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+}
+
+static const char *const fixed_keys[] = {"rsa", "ed25519"};
+
+/* What has one length has that length. */
+Test(client, signatures_of_another_length_are_refused)
+{
+    static const struct misbehaviour m = {FAKE_SHORT_SIG, "malformed reply"};
+    for (size_t i = 0; i < sizeof(fixed_keys) / sizeof(fixed_keys[0]); i++) {
+        unsigned char sig[512];
+        size_t len = sizeof(sig);
+        fake_keyring_set_mode(fixture.keyring, FAKE_GOOD);
+        EVP_PKEY *key = load(fixed_keys[i]);
+        fake_keyring_set_mode(fixture.keyring, FAKE_SHORT_SIG);
+        cr_expect_eq(provider_fixture_sign(key, sig, &len), 0, "%s", fixed_keys[i]);
+        expect_error(&m);
+        EVP_PKEY_free(key);
+    }
+}
+
+/* The objects of a URI until the end; -1 if it never comes. */
+static int count_objects(const char *uri)
+{
+    int n = 0;
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(uri, fixture.libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    cr_assert_not_null(store);
+    for (int i = 0; i < 1000; i++) {
+        if (OSSL_STORE_eof(store)) {
+            (void)OSSL_STORE_close(store);
+            return n;
+        }
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        n += info != NULL;
+        OSSL_STORE_INFO_free(info);
+    }
+    return -1;
+}
+
+static const struct {
+    enum fake_mode mode;
+    const char *uri;
+    int n; /* objects before the failure */
+} stores[] = {
+    {FAKE_SAME_PAGE, "keyvault:///keys/", 2},
+    {FAKE_SAME_PAGE, "keyvault:", 2},
+    {FAKE_BAD_CERTS, "keyvault:///certificates/p256", 0},
+    {FAKE_NO_CERTS, "keyvault:///certificates/p256", 0},
+    {FAKE_GARBAGE, "keyvault:///certificates/p256", 0},
+    {FAKE_GARBAGE, "keyvault:///keys/", 0},
+    {FAKE_GARBAGE, "keyvault:///keys/p256", 0},
+    {FAKE_HUGE, "keyvault:///keys/", 0},
+    {FAKE_BAD_KEY, "keyvault:///keys/p256", 0},
+};
+
+Test(client, a_store_of_a_hostile_daemon_ends_with_an_error)
+{
+    fake_keyring_prepare(fixture.keyring, "keyvault:///keys/p256");
+    for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++) {
+        fake_keyring_set_mode(fixture.keyring, stores[i].mode);
+        cr_expect_eq(count_objects(stores[i].uri), stores[i].n, "%zu", i);
+        unsigned long code = ERR_peek_error();
+        const char *text = ERR_reason_error_string(code);
+        cr_expect(text != NULL && strstr(text, "malformed reply") != NULL, "%zu: %s", i,
+                  text != NULL ? text : "no error");
+        ERR_clear_error();
+    }
 }
 
 /* --- ASYNC jobs --- */

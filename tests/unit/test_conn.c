@@ -111,6 +111,14 @@ static const struct hostile {
     {FAKE_OVERSIZE, 0, KV_E_INVALID, "client.bad-reply"},
     {FAKE_WRONG_ID, 0, KV_E_INVALID, "client.bad-reply"},
     {FAKE_DRIP, 0, KV_E_TIMEOUT, "client.timeout"},
+    {FAKE_OTHER_VERSION, KV_E_UNSUPPORTED, 0, "client.version"},
+    {FAKE_BAD_HELLO, KV_E_INVALID, 0, "client.bad-reply"},
+    {FAKE_EARLY, 0, KV_E_INVALID, "client.bad-reply"},
+    {FAKE_SHORT_LENGTH, 0, KV_E_INVALID, "client.bad-reply"},
+    {FAKE_WRONG_VERB, 0, KV_E_INVALID, "client.bad-reply"},
+    {FAKE_NO_FLAG, 0, KV_E_INVALID, "client.bad-reply"},
+    {FAKE_POSITIVE_STATUS, 0, KV_E_INVALID, "client.bad-reply"},
+    {FAKE_TRAILING, 0, KV_E_INVALID, "client.bad-reply"},
 };
 #define N_HOSTILE (sizeof(hostile) / sizeof(hostile[0]))
 
