@@ -112,6 +112,5 @@ class Async(HAProxy):
 
 
 if __name__ == "__main__":
-    for one in (Plain, Chroot, Async):
-        if sys.argv[2:] in ([], [one.variant]):
-            life(sys.argv[1], one)
+    life(sys.argv[1], *(one for one in (Plain, Chroot, Async)
+                        if sys.argv[2:] in ([], [one.variant])))
