@@ -357,13 +357,15 @@ static void turn_page(struct loader *loader, const struct kv_uri *last)
 }
 
 static enum outcome emit_name(const struct kv_msg_list_entry *entry,
-                              const struct sink *sink)
+                              const struct kv_uri *uri, const struct sink *sink)
 {
     int type = OSSL_OBJECT_NAME;
+    char text[KV_URI_MAX + 1];
+    if (kv_uri_format(uri, text, sizeof(text)) != 0)
+        return OUTCOME_FAILED;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA,
-                                         (char *)(uintptr_t)entry->uri, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, text, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DESC,
                                          (char *)(uintptr_t)entry->desc, 0),
         OSSL_PARAM_construct_end(),
@@ -406,8 +408,8 @@ static enum outcome step_entry(struct loader *loader, const struct sink *sink)
     const struct kv_msg_list_entry *entry = &loader->page->entry[loader->next_entry++];
     if (kv_uri_parse(entry->uri, strlen(entry->uri), &uri, &err) != 0)
         return fail(loader, &loader->uri, loader->list.collection, &err);
-    enum outcome outcome =
-        wants_names(loader) ? emit_name(entry, sink) : emit_object(loader, &uri, sink);
+    enum outcome outcome = wants_names(loader) ? emit_name(entry, &uri, sink)
+                                               : emit_object(loader, &uri, sink);
     if (loader->step == STEP_LIST)
         turn_page(loader, &uri);
     return outcome;
