@@ -23,21 +23,18 @@ static int64_t system_now_s(void *ctx)
     return now.tv_sec;
 }
 
-static int64_t system_monotonic_ms(void *ctx)
-{
-    (void)ctx;
-    struct timespec now;
-    int rc = clock_gettime(CLOCK_MONOTONIC, &now);
-    KV_ASSERT(rc == 0);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int64_t read_us(clockid_t id)
 {
     struct timespec now;
     int rc = clock_gettime(id, &now);
     KV_ASSERT(rc == 0);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t system_monotonic_us(void *ctx)
+{
+    (void)ctx;
+    return read_us(CLOCK_MONOTONIC);
 }
 
 static void system_read(void *ctx, struct kv_clock_reading *out)
@@ -70,7 +67,7 @@ static int system_fill(void *ctx, void *out, size_t len)
 const struct kv_clock *kv_clock_system(void)
 {
     static const struct kv_clock clock = {.now_s = system_now_s,
-                                          .monotonic_ms = system_monotonic_ms,
+                                          .monotonic_us = system_monotonic_us,
                                           .read = system_read};
     return &clock;
 }
@@ -109,10 +106,10 @@ static int64_t manual_now_s(void *ctx)
     return manual->now_s;
 }
 
-static int64_t manual_monotonic_ms(void *ctx)
+static int64_t manual_monotonic_us(void *ctx)
 {
     const struct kv_clock_manual *manual = ctx;
-    return manual->monotonic_ms;
+    return manual->monotonic_ms * 1000;
 }
 
 static void manual_read(void *ctx, struct kv_clock_reading *out)
@@ -129,7 +126,7 @@ void kv_clock_manual_init(struct kv_clock_manual *manual, int64_t now_s)
 {
     *manual = (struct kv_clock_manual){
         .clock = {.now_s = manual_now_s,
-                  .monotonic_ms = manual_monotonic_ms,
+                  .monotonic_us = manual_monotonic_us,
                   .read = manual_read,
                   .ctx = manual},
         .now_s = now_s,
@@ -149,7 +146,12 @@ int64_t kv_now_s(const struct kv_clock *clock)
 
 int64_t kv_monotonic_ms(const struct kv_clock *clock)
 {
-    return clock->monotonic_ms(clock->ctx);
+    return kv_monotonic_us(clock) / 1000;
+}
+
+int64_t kv_monotonic_us(const struct kv_clock *clock)
+{
+    return clock->monotonic_us(clock->ctx);
 }
 
 void kv_clock_read(const struct kv_clock *clock, struct kv_clock_reading *out)

@@ -23,7 +23,7 @@ struct kv_clock_reading {
 
 struct kv_clock {
     int64_t (*now_s)(void *ctx);        /* Unix seconds, UTC */
-    int64_t (*monotonic_ms)(void *ctx); /* milliseconds, never goes back */
+    int64_t (*monotonic_us)(void *ctx); /* microseconds, never goes back */
     void (*read)(void *ctx, struct kv_clock_reading *out);
     void *ctx;
 };
@@ -61,6 +61,7 @@ void kv_clock_manual_advance(struct kv_clock_manual *manual, int64_t seconds);
 
 int64_t kv_now_s(const struct kv_clock *clock);
 int64_t kv_monotonic_ms(const struct kv_clock *clock);
+int64_t kv_monotonic_us(const struct kv_clock *clock);
 void kv_clock_read(const struct kv_clock *clock, struct kv_clock_reading *out);
 int kv_rand_fill(const struct kv_rand *rand, void *out, size_t len) KV_MUST_CHECK;
 

@@ -172,6 +172,7 @@ static struct kv_work *work_begin(struct kv_conn *conn, const struct kv_frame *f
     work->conn = conn;
     work->home = &conn->loop->queue;
     work->peer = conn->peer;
+    work->begun_us = kv_ring_now_us(channel->config.ring);
     conn->n_works++;
     atomic_fetch_add(&channel->n_works, 1);
     return work;
@@ -224,8 +225,10 @@ static void serve_frame(struct kv_conn *conn, const struct kv_frame *frame,
     static _Thread_local struct kv_ask ask;
     struct kv_err err = KV_ERR_INIT;
     struct kv_loop *loop = conn->loop;
-    const struct kv_serve serve = {
-        .ring = loop->channel->config.ring, .slot = loop->slot, .peer = conn->peer};
+    const struct kv_serve serve = {.ring = loop->channel->config.ring,
+                                   .slot = loop->slot,
+                                   .begun_us = work != NULL ? work->begun_us : 0,
+                                   .peer = conn->peer};
     const struct kv_frame reply = {
         .id = frame->id, .verb = frame->verb, .flags = KV_FRAME_REPLY};
     const size_t begin = kv_frame_begin(&loop->out, &reply);

@@ -47,6 +47,7 @@ struct kv_key {
     uint8_t kty;
     uint8_t curve;
     uint16_t bits;
+    struct kv_usage *usage; /* NULL: not counted */
     EVP_PKEY *pkey;
     struct kv_buf spki;
     uint8_t d_hash[KV_KEY_D_HASH_LEN]; /* RSA: SHA-256 of d, for implicit rejection */

@@ -23,6 +23,7 @@
 #include "store/core/secret.h"
 #include "store/keyring/key_internal.h"
 #include "store/keyring/nonce.h"
+#include "store/keyring/usage.h"
 
 #define PKCS8_MAX 8192
 
@@ -325,6 +326,7 @@ void kv_key_unref(struct kv_key *key)
         free(key->slot[i]);
     }
     EVP_PKEY_free(key->pkey);
+    kv_usage_unref(key->usage);
     kv_buf_free(&key->spki);
     kv_wipe(key, sizeof(*key));
     free(key);
@@ -355,6 +357,17 @@ struct kv_key_op *kv_key_op_put(struct kv_key *key, unsigned slot, struct kv_key
     op_free(place);
     *place = op;
     return place;
+}
+
+void kv_key_set_usage(struct kv_key *key, struct kv_usage *usage)
+{
+    kv_usage_unref(key->usage);
+    key->usage = usage;
+}
+
+struct kv_usage *kv_key_usage(const struct kv_key *key)
+{
+    return key->usage;
 }
 
 uint8_t kv_key_kty(const struct kv_key *key)

@@ -51,6 +51,12 @@ int kv_key_from_pkcs8(struct kv_bytes der, struct kv_key **out,
 struct kv_key *kv_key_ref(struct kv_key *key);
 void kv_key_unref(struct kv_key *key);
 
+/* Count what is done with the key from now on; `usage` is taken, and may be shared with
+ * other states of the same key. Before the key is shared. */
+struct kv_usage;
+void kv_key_set_usage(struct kv_key *key, struct kv_usage *usage);
+struct kv_usage *kv_key_usage(const struct kv_key *key); /* borrowed, may be NULL */
+
 uint8_t kv_key_kty(const struct kv_key *key);
 uint8_t kv_key_curve(const struct kv_key *key);
 uint16_t kv_key_bits(const struct kv_key *key);

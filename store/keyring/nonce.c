@@ -26,6 +26,7 @@
 #include "store/core/secret.h"
 #include "store/keyring/key_internal.h"
 #include "store/keyring/nonce_internal.h"
+#include "store/keyring/usage.h"
 
 #define HOT_US 1000000 /* two signatures within this time make a key hot */
 #define LIFE_US (KV_NONCE_LIFE_MS * (int64_t)1000)
@@ -463,6 +464,8 @@ bool kv_nonce_sign(struct kv_key *key, unsigned slot, struct kv_bytes digest,
     const int rc = kv_nonce_finish(&nonce, kv_nonce_order(nonces.maker, key->curve),
                                    digest, sig, sig_len);
     kv_wipe(&nonce, sizeof(nonce));
+    if (rc == 0)
+        kv_usage_note_prepared(key->usage, slot);
     return rc == 0;
 }
 

@@ -129,11 +129,13 @@ static void run(const struct pool_thread *self, struct kv_work *work)
 {
     struct kv_ring *ring = self->pool->ring;
     const bool is_long = lane_of(work) == LANE_LONG;
-    const struct kv_serve serve = {
-        .ring = ring, .slot = self->slot, .is_pool = true, .peer = work->peer};
+    const struct kv_serve serve = {.ring = ring,
+                                   .slot = self->slot,
+                                   .is_pool = true,
+                                   .begun_us = work->begun_us,
+                                   .peer = work->peer};
     if (work->kind == KV_WORK_ROLE)
-        work->rc =
-            kv_role_serve(ring, self->slot, &work->frame, &work->out, &work->err);
+        work->rc = kv_role_serve(&serve, &work->frame, &work->out, &work->err);
     else
         work->rc = kv_serve(&serve, &work->frame, &work->out, &work->ask, &work->err);
     kv_queue_push(work->home, work);
@@ -146,7 +148,8 @@ static void *pool_main(void *arg)
     const struct pool_thread *self = arg;
     /* Priority is per thread on Linux; without the right to lower it again nothing is
      * lost, and a refusal only costs fairness. */
-    const int nice_now = getpriority(PRIO_PROCESS, (id_t)gettid()); /* may be negative */
+    const int nice_now =
+        getpriority(PRIO_PROCESS, (id_t)gettid()); /* may be negative */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice_now + NICE);
     (void)pthread_barrier_wait(&self->pool->started); /* one of them gets a mark */
     struct kv_work *work = NULL;

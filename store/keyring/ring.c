@@ -92,6 +92,11 @@ int64_t kv_ring_now_s(const struct kv_ring *ring)
     return kv_now_s(ring->clock);
 }
 
+int64_t kv_ring_now_us(const struct kv_ring *ring)
+{
+    return kv_monotonic_us(ring->clock);
+}
+
 void kv_ring_set_service(struct kv_ring *ring, bool is_there)
 {
     atomic_store(&ring->has_service, is_there);

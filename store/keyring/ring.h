@@ -41,6 +41,7 @@ void kv_ring_free(struct kv_ring *ring);
 
 const uint8_t *kv_ring_installation(const struct kv_ring *ring);
 int64_t kv_ring_now_s(const struct kv_ring *ring);
+int64_t kv_ring_now_us(const struct kv_ring *ring); /* monotonic */
 
 /* Whether the service is connected: told to clients in HELLO. */
 void kv_ring_set_service(struct kv_ring *ring, bool is_there);
@@ -88,10 +89,15 @@ bool kv_ring_had_grant(struct kv_ring *ring, uid_t uid,
 enum kv_need { KV_NEED_SIGN, KV_NEED_DECRYPT, KV_NEED_TLS, KV_NEED_DERIVE };
 
 /* The key for one use by `uid`. Returns 0, KV_RING_ASK, or why the use is refused
- * (rules.h). */
+ * (rules.h); `out` is set then as well, to be counted and released. */
 int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN],
                 enum kv_need need, struct kv_live *out,
                 struct kv_err *err) KV_MUST_CHECK;
+
+/* One page of what was done with live keys; counts go on with a newer row of the same
+ * version, and end when the key gives way to others. */
+void kv_ring_usage(struct kv_ring *ring, const struct kv_role_usage_ask *ask,
+                   struct kv_role_usage *out);
 
 /* A beat of the service. KV_E_FULL when there are KV_RING_VAULTS_MAX vaults. */
 int kv_ring_beat(struct kv_ring *ring, const struct kv_role_beat *beat) KV_MUST_CHECK;

@@ -158,10 +158,6 @@ int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN
     kv_ring_unlock(ring);
     if (rc != 0)
         return rc;
-    rc = check_need(&live, granted, need, kv_now_s(ring->clock), err);
-    if (rc == 0)
-        *out = live;
-    else
-        kv_live_release(&live);
-    return rc;
+    *out = live;
+    return check_need(&live, granted, need, kv_now_s(ring->clock), err);
 }

@@ -9,6 +9,7 @@
 
 #include "store/keyring/nonce.h"
 #include "store/keyring/ring_internal.h"
+#include "store/keyring/usage.h"
 
 void kv_live_release(struct kv_live *live)
 {
@@ -75,8 +76,11 @@ static void keep_live(struct kv_ring *ring, const struct kv_live *live,
         kv_table_put(ring->live, live->ident.version, on_evict, ring, &is_new);
     struct kv_ring_live *row = &ring->live_rows[at];
     if (is_new || row->live.ident.row_version <= live->ident.row_version) {
-        if (!is_new)
+        if (!is_new) {
+            struct kv_usage *usage = kv_key_usage(row->live.key);
+            kv_key_set_usage(live->key, kv_usage_ref(usage)); /* goes on counting */
             dismiss(&row->live);
+        }
         row->live = *live;
         (void)kv_key_ref(row->live.key); /* for the table */
         memcpy(row->digest, digest, KV_LIVE_DIGEST_LEN);
@@ -96,6 +100,13 @@ static int open_key(struct kv_ring *ring, const struct kv_ident *ident,
     *out = (struct kv_live){.ident = *ident, .attrs = body.info.attrs};
     out->attrs.app = (struct kv_bytes){NULL, 0};
     KV_TRY(kv_key_from_pkcs8(body.pkcs8, &out->key, err));
+    struct kv_usage *usage = kv_usage_new(kv_now_s(ring->clock));
+    if (usage == NULL) {
+        kv_live_release(out);
+        rc = KV_E_NOMEM;
+        goto out;
+    }
+    kv_key_set_usage(out->key, usage);
 out:
     kv_buf_free(&plain);
     return rc;

@@ -50,6 +50,7 @@ enum kv_role_verb {
     KV_ROLE_KEY_SIGN_TBS = 269,   /* kv_role_tbs -> DER of the whole signed object */
     KV_ROLE_KEY_EXPORT = 270,     /* kv_role_export -> PFX or PEM bytes */
     KV_ROLE_BEAT = 271,           /* kv_role_beat -> empty; each second and vault */
+    KV_ROLE_USAGE = 272,          /* kv_role_usage_ask -> kv_role_usage */
     /* keyring asks, service answers */
     KV_ROLE_GRANT = 288, /* kv_role_grant -> kv_role_granted */
     KV_ROLE_CERT = 289,  /* kv_role_grant -> kv_msg_certs */
@@ -195,6 +196,47 @@ struct kv_role_export {
     struct kv_bytes cert[KV_CHAIN_MAX];
 };
 
+/* What is counted of a key. An operation that went well is in `uses` and in one bucket:
+ * bucket 0 took less than 1 µs in the keyring, its waiting included, bucket i from
+ * 2^(i-1) to less than 2^i, the last one that or longer. */
+enum kv_use {
+    KV_USE_SIGN,
+    KV_USE_VERIFY,
+    KV_USE_ENCRYPT, /* and wrap */
+    KV_USE_DECRYPT, /* and unwrap, and TLS key exchange */
+    KV_USE_DERIVE,
+    KV_USES_N,
+};
+#define KV_USAGE_BUCKETS 24
+struct kv_usage_counts {
+    uint64_t uses[KV_USES_N];
+    uint64_t errors;   /* failed, or refused for what the key is */
+    uint64_t prepared; /* signatures with a prepared nonce */
+    uint64_t bucket[KV_USAGE_BUCKETS];
+};
+
+/* The live keys of a vault, of one name or ("") all; `from` is 0, then what `next` was.
+ * A page may be empty; `next` is 0 after the last one. */
+struct kv_role_usage_ask {
+    uint8_t vault[KV_ID_LEN];
+    char name[KV_NAME_MAX + 1]; /* folded */
+    uint32_t from;
+};
+struct kv_role_usage_row {
+    char name[KV_NAME_MAX + 1];
+    uint8_t version[KV_ID_LEN];
+    uint8_t kty;
+    uint8_t curve;
+    uint16_t bits;
+    int64_t since_s; /* Unix time from which on it was counted */
+    struct kv_usage_counts counts;
+};
+struct kv_role_usage {
+    uint32_t next;
+    uint16_t n;
+    struct kv_role_usage_row row[KV_BATCH_MAX];
+};
+
 struct kv_role_beat {
     uint8_t vault[KV_ID_LEN];
     uint64_t epoch; /* grants of an older epoch are asked for again */
@@ -241,6 +283,8 @@ KV_ROLE_CODEC(key_update);
 KV_ROLE_CODEC(tbs);
 KV_ROLE_CODEC(export);
 KV_ROLE_CODEC(beat);
+KV_ROLE_CODEC(usage);
+KV_ROLE_CODEC(usage_ask);
 KV_ROLE_CODEC(grant);
 KV_ROLE_CODEC(granted);
 KV_ROLE_CODEC(list);

@@ -155,6 +155,7 @@ static void to_pool(struct link *link, const struct kv_frame *frame)
     if (work != NULL) {
         work->home = &channel->queue;
         work->conn = link;
+        work->begun_us = kv_ring_now_us(channel->config.ring);
         link->n_works++;
         channel->n_works++;
         if (kv_pool_push(channel->config.pool, work))
@@ -190,8 +191,9 @@ static void serve_request(struct link *link, const struct kv_frame *frame)
         return;
     }
     kv_buf_init_secret(&out, KV_FRAME_MAX_ROLE - KV_FRAME_HEADER_LEN);
-    const int rc =
-        kv_role_serve(channel->config.ring, channel->config.slot, frame, &out, &err);
+    const struct kv_serve serve = {.ring = channel->config.ring,
+                                   .slot = channel->config.slot};
+    const int rc = kv_role_serve(&serve, frame, &out, &err);
     put_reply(link, frame, rc, &out, &err);
     kv_buf_free(&out);
     if (rc == 0 && frame->verb == KV_ROLE_HELLO)

@@ -114,9 +114,25 @@ static int serve_beat(struct kv_ring *ring, const struct kv_frame *frame,
     return rc;
 }
 
-int kv_role_serve(struct kv_ring *ring, unsigned slot, const struct kv_frame *frame,
+static int serve_usage(struct kv_ring *ring, const struct kv_frame *frame,
+                       struct kv_buf *out, struct kv_err *err)
+{
+    struct kv_role_usage_ask ask;
+    if (kv_role_usage_ask_get(frame->payload, &ask) != 0)
+        return bad_frame(err);
+    struct kv_role_usage *usage = calloc(1, sizeof(*usage));
+    if (usage == NULL)
+        return KV_E_NOMEM;
+    kv_ring_usage(ring, &ask, usage);
+    kv_role_usage_put(out, usage);
+    free(usage);
+    return kv_buf_status(out);
+}
+
+int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
                   struct kv_buf *out, struct kv_err *err)
 {
+    struct kv_ring *ring = serve->ring;
     switch (frame->verb) {
     case KV_ROLE_HELLO:
         return serve_hello(ring, frame, out, err);
@@ -128,7 +144,9 @@ int kv_role_serve(struct kv_ring *ring, unsigned slot, const struct kv_frame *fr
         return serve_rows(ring, frame, out, err);
     case KV_ROLE_BEAT:
         return serve_beat(ring, frame, err);
+    case KV_ROLE_USAGE:
+        return serve_usage(ring, frame, out, err);
     default: /* the verb is a number from outside */
-        return kv_role_serve_key(ring, slot, frame, out, err);
+        return kv_role_serve_key(serve, frame, out, err);
     }
 }

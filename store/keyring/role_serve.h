@@ -11,19 +11,20 @@
 #ifndef KV_STORE_KEYRING_ROLE_SERVE_H
 #define KV_STORE_KEYRING_ROLE_SERVE_H
 
-#include "store/keyring/ring.h"
+#include "store/keyring/serve.h"
 
 /* Whether a verb belongs on the pool: it may take long and must not hold up beats and
  * grants. */
 bool kv_role_verb_is_slow(uint16_t verb);
 
 /* Serve one request of the service, appending the reply's payload to `out`, a secret
- * buffer of KV_FRAME_MAX_ROLE. KV_E_INVALID with role.bad-frame for malformed ones. */
-int kv_role_serve(struct kv_ring *ring, unsigned slot, const struct kv_frame *frame,
+ * buffer of KV_FRAME_MAX_ROLE; `serve` without a peer. KV_E_INVALID with role.bad-frame
+ * for malformed ones. */
+int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
                   struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
 /* The KEY_* verbs, in role_serve_key.c; called by kv_role_serve. */
-int kv_role_serve_key(struct kv_ring *ring, unsigned slot, const struct kv_frame *frame,
+int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
 #endif

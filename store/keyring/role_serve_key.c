@@ -225,7 +225,7 @@ out:
     return rc;
 }
 
-static int serve_sign(struct kv_ring *ring, unsigned slot, const struct kv_frame *frame,
+static int serve_sign(const struct kv_serve *serve, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_err *err)
 {
     int rc = 0;
@@ -238,26 +238,25 @@ static int serve_sign(struct kv_ring *ring, unsigned slot, const struct kv_frame
     kv_wire_init(&wire, frame->payload.data, frame->payload.len);
     kv_role_use_read(&wire, &use);
     kv_msg_sign_read(&wire, &msg);
-    if (frame->verb == KV_ROLE_KEY_VERIFY)
+    const bool is_sign = frame->verb == KV_ROLE_KEY_SIGN;
+    if (!is_sign)
         signature = kv_wire_bytes(&wire, KV_SPKI_MAX);
     if (kv_wire_end(&wire) != 0)
         return bad_frame(err);
-    KV_TRY(begin_use(ring, &use, frame->verb, &live, err));
-    if (frame->verb == KV_ROLE_KEY_SIGN) {
-        rc = kv_key_sign(live.key, slot, &msg, out, err);
+    KV_TRY(begin_use(serve->ring, &use, frame->verb, &live, err));
+    if (is_sign) {
+        rc = kv_key_sign(live.key, serve->slot, &msg, out, err);
         goto out;
     }
-    KV_TRY(kv_key_verify(live.key, slot, &msg, signature, &is_valid, err));
+    KV_TRY(kv_key_verify(live.key, serve->slot, &msg, signature, &is_valid, err));
     kv_wire_put_u8(out, is_valid ? 1 : 0);
     rc = kv_buf_status(out);
 out:
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, is_sign ? KV_USE_SIGN : KV_USE_VERIFY, rc);
 }
 
-static int serve_crypt(struct kv_ring *ring, unsigned slot,
-                       const struct kv_frame *frame, struct kv_buf *out,
-                       struct kv_err *err)
+static int serve_crypt(const struct kv_serve *serve, const struct kv_frame *frame,
+                       struct kv_buf *out, struct kv_err *err)
 {
     int rc = 0;
     struct kv_role_use use;
@@ -269,17 +268,18 @@ static int serve_crypt(struct kv_ring *ring, unsigned slot,
     kv_msg_decrypt_read(&wire, &msg);
     if (kv_wire_end(&wire) != 0 || msg.enc == KV_ENC_TLS)
         return bad_frame(err);
-    KV_TRY(begin_use(ring, &use, frame->verb, &live, err));
-    if (frame->verb == KV_ROLE_KEY_ENCRYPT)
-        rc = kv_key_encrypt(live.key, slot, &msg, out, err);
+    const bool is_encrypt = frame->verb == KV_ROLE_KEY_ENCRYPT;
+    KV_TRY(begin_use(serve->ring, &use, frame->verb, &live, err));
+    if (is_encrypt)
+        rc = kv_key_encrypt(live.key, serve->slot, &msg, out, err);
     else
-        rc = kv_key_decrypt(live.key, slot, &msg, out, err);
+        rc = kv_key_decrypt(live.key, serve->slot, &msg, out, err);
 out:
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, is_encrypt ? KV_USE_ENCRYPT : KV_USE_DECRYPT,
+                            rc);
 }
 
-static int serve_tbs(struct kv_ring *ring, const struct kv_frame *frame,
+static int serve_tbs(const struct kv_serve *serve, const struct kv_frame *frame,
                      struct kv_buf *out, struct kv_err *err)
 {
     int rc = 0;
@@ -287,13 +287,12 @@ static int serve_tbs(struct kv_ring *ring, const struct kv_frame *frame,
     struct kv_live live = {.key = NULL};
     if (kv_role_tbs_get(frame->payload, &msg) != 0)
         return bad_frame(err);
-    KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
+    KV_TRY(kv_ring_load(serve->ring, &msg.ident, msg.row, &live, err));
     if (msg.ident.row_version > 0)
         KV_TRY(kv_rules_check_enabled(&live, err));
     rc = kv_key_sign_tbs(live.key, &msg, out, err);
 out:
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, KV_USE_SIGN, rc);
 }
 
 static int serve_export(struct kv_ring *ring, const struct kv_frame *frame,
@@ -318,9 +317,13 @@ out:
     return rc;
 }
 
-int kv_role_serve_key(struct kv_ring *ring, unsigned slot, const struct kv_frame *frame,
+int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_err *err)
 {
+    struct kv_ring *ring = serve->ring;
+    struct kv_serve timed = *serve;
+    if (timed.begun_us == 0)
+        timed.begun_us = kv_ring_now_us(ring);
     switch (frame->verb) {
     case KV_ROLE_KEY_GENERATE:
     case KV_ROLE_KEY_IMPORT:
@@ -331,12 +334,12 @@ int kv_role_serve_key(struct kv_ring *ring, unsigned slot, const struct kv_frame
         return serve_info(ring, frame, out, err);
     case KV_ROLE_KEY_SIGN:
     case KV_ROLE_KEY_VERIFY:
-        return serve_sign(ring, slot, frame, out, err);
+        return serve_sign(&timed, frame, out, err);
     case KV_ROLE_KEY_ENCRYPT:
     case KV_ROLE_KEY_DECRYPT:
-        return serve_crypt(ring, slot, frame, out, err);
+        return serve_crypt(&timed, frame, out, err);
     case KV_ROLE_KEY_SIGN_TBS:
-        return serve_tbs(ring, frame, out, err);
+        return serve_tbs(&timed, frame, out, err);
     case KV_ROLE_KEY_EXPORT:
         return serve_export(ring, frame, out, err);
     default: /* the verb is a number from outside */

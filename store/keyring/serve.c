@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "store/keyring/usage.h"
+
 static int bad_frame(struct kv_err *err)
 {
     return kv_err_set(err, KV_E_INVALID, "channel.bad-frame",
@@ -95,6 +97,18 @@ static int find_key(const struct kv_serve *serve, const uint8_t version[KV_ID_LE
     return rc;
 }
 
+int kv_serve_end_use(const struct kv_serve *serve, struct kv_live *live,
+                     enum kv_use use, int rc)
+{
+    if (live->key != NULL && rc == 0)
+        kv_usage_note(kv_key_usage(live->key), serve->slot, use,
+                      kv_ring_now_us(serve->ring) - serve->begun_us);
+    else if (live->key != NULL && rc < 0)
+        kv_usage_note_error(kv_key_usage(live->key), serve->slot);
+    kv_live_release(live);
+    return rc;
+}
+
 static int serve_sign(const struct kv_serve *serve, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_ask *ask, struct kv_err *err)
 {
@@ -105,8 +119,7 @@ static int serve_sign(const struct kv_serve *serve, const struct kv_frame *frame
     int rc = find_key(serve, msg.version, KV_NEED_SIGN, &live, ask, err);
     if (rc == 0)
         rc = kv_key_sign(live.key, serve->slot, &msg, out, err);
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, KV_USE_SIGN, rc);
 }
 
 static int serve_decrypt(const struct kv_serve *serve, const struct kv_frame *frame,
@@ -120,8 +133,7 @@ static int serve_decrypt(const struct kv_serve *serve, const struct kv_frame *fr
     int rc = find_key(serve, msg.version, need, &live, ask, err);
     if (rc == 0)
         rc = kv_key_decrypt(live.key, serve->slot, &msg, out, err);
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, KV_USE_DECRYPT, rc);
 }
 
 static int serve_derive(const struct kv_serve *serve, const struct kv_frame *frame,
@@ -134,8 +146,21 @@ static int serve_derive(const struct kv_serve *serve, const struct kv_frame *fra
     int rc = find_key(serve, msg.version, KV_NEED_DERIVE, &live, ask, err);
     if (rc == 0)
         rc = kv_key_derive(live.key, serve->slot, &msg, out, err);
-    kv_live_release(&live);
-    return rc;
+    return kv_serve_end_use(serve, &live, KV_USE_DERIVE, rc);
+}
+
+/* The verbs that use a key; `serve` knows when the frame came. */
+static int serve_use(const struct kv_serve *serve, const struct kv_frame *frame,
+                     struct kv_buf *out, struct kv_ask *ask, struct kv_err *err)
+{
+    struct kv_serve timed = *serve;
+    if (timed.begun_us == 0)
+        timed.begun_us = kv_ring_now_us(serve->ring);
+    if (frame->verb == KV_VERB_SIGN)
+        return serve_sign(&timed, frame, out, ask, err);
+    if (frame->verb == KV_VERB_DECRYPT)
+        return serve_decrypt(&timed, frame, out, ask, err);
+    return serve_derive(&timed, frame, out, ask, err);
 }
 
 int kv_serve(const struct kv_serve *serve, const struct kv_frame *frame,
@@ -153,11 +178,9 @@ int kv_serve(const struct kv_serve *serve, const struct kv_frame *frame,
     case KV_VERB_LIST:
         return ask_list(serve, frame, ask, err);
     case KV_VERB_SIGN:
-        return serve_sign(serve, frame, out, ask, err);
     case KV_VERB_DECRYPT:
-        return serve_decrypt(serve, frame, out, ask, err);
     case KV_VERB_DERIVE:
-        return serve_derive(serve, frame, out, ask, err);
+        return serve_use(serve, frame, out, ask, err);
     default: /* the verb is a number from outside */
         return kv_err_set(err, KV_E_UNSUPPORTED, "channel.unknown-verb",
                           "there is no verb %u on this channel", frame->verb);

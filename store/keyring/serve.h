@@ -23,12 +23,19 @@ struct kv_peer {
     pid_t pid;
 };
 
+/* How a frame is served, also one of the service (role_serve.h). */
 struct kv_serve {
     struct kv_ring *ring;
-    unsigned slot; /* of this thread, keys.h */
-    bool is_pool;  /* slow operations are welcome */
+    unsigned slot;    /* of this thread, keys.h */
+    bool is_pool;     /* slow operations are welcome */
+    int64_t begun_us; /* when the frame came (kv_ring_now_us); 0: just now */
     struct kv_peer peer;
 };
+
+/* The end of a use of a key: count it under `use` if it was done (rc 0) or failed (a
+ * negative rc), by what the serving thread is, and release the key. Returns rc. */
+int kv_serve_end_use(const struct kv_serve *serve, struct kv_live *live,
+                     enum kv_use use, int rc);
 
 /* A question to the service. */
 struct kv_ask {

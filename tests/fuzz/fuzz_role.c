@@ -36,6 +36,8 @@ static void decode_all(struct kv_bytes payload)
     ROUND(tbs);
     ROUND(export);
     ROUND(beat);
+    ROUND(usage);
+    ROUND(usage_ask);
     ROUND(grant);
     ROUND(granted);
     ROUND(list);
@@ -66,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_err err = KV_ERR_INIT;
     const struct kv_frame frame = {.id = 1, .verb = verb, .payload = payload};
     kv_buf_init_secret(&out, KV_FRAME_MAX_ROLE);
-    if (kv_role_serve(room.ring, 0, &frame, &out, &err) > 0)
+    const struct kv_serve serve = {.ring = room.ring};
+    if (kv_role_serve(&serve, &frame, &out, &err) > 0)
         abort();
     kv_buf_free(&out);
     return 0;

@@ -58,7 +58,8 @@ int kv_room_serve(struct kv_room *room, uint16_t verb, const struct kv_buf *payl
 {
     const struct kv_frame frame = {
         .id = 1, .verb = verb, .payload = {payload->data, payload->len}};
-    return kv_role_serve(room->ring, 0, &frame, reply, err);
+    const struct kv_serve serve = {.ring = room->ring};
+    return kv_role_serve(&serve, &frame, reply, err);
 }
 
 void kv_room_key(struct kv_room *room, const struct kv_ident *ident,

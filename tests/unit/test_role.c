@@ -18,6 +18,8 @@ AGAIN(key_update)
 AGAIN(tbs)
 AGAIN(export)
 AGAIN(beat)
+AGAIN(usage)
+AGAIN(usage_ask)
 AGAIN(grant)
 AGAIN(granted)
 AGAIN(list)
@@ -94,6 +96,20 @@ Test(role, messages_keep_the_rules_of_codecs)
                    .n_certs = 1,
                    .cert = {BYTES("leaf")}});
     CHECK(beat, {.vault = {1}, .epoch = 0x1122334455667788});
+    CHECK(usage_ask, {.vault = {1}, .name = "web", .from = 7});
+    CHECK(usage, {.n = 0});
+    CHECK(usage, {.next = 9,
+                  .n = 1,
+                  .row = {{.name = "web",
+                           .version = {2},
+                           .kty = KV_KTY_EC,
+                           .curve = KV_CURVE_P384,
+                           .bits = 384,
+                           .since_s = 1700000000,
+                           .counts = {.uses = {1, 2, 3, 4, 5},
+                                      .errors = 6,
+                                      .prepared = UINT64_MAX,
+                                      .bucket = {7, [23] = 8}}}}});
     CHECK(grant, {.uid = 33, .gid = 33, .pid = 1, .has_version = 1, .version = {1}});
     CHECK(grant, {.uid = 33, .is_info = 1, .uri = "keyvault:web", .ops = KV_OP_SIGN});
     CHECK(granted, {.ident = IDENT,
@@ -126,6 +142,7 @@ Test(role, refuses_values_out_of_range)
     REFUSED(rows, "kind 12", {.n = 1, .row = {{.ident = {.kind = 12}}}});
     REFUSED(rows, "positive status", {.n = 1, .row = {{.ident = IDENT, .status = 1}}});
     REFUSED(infos, "key without a type", {.n = 1});
+    REFUSED(usage, "counts of no key", {.n = 1});
     REFUSED(key_new, "kty 4", {.ident = IDENT, .kty = 4, .attrs = ATTRS});
     REFUSED(key_new, "curve 6", {.ident = IDENT, .kty = 2, .curve = 6, .attrs = ATTRS});
     REFUSED(key_new, "import form 7",
