@@ -44,6 +44,7 @@ int kv_dev_openssl_cnf(const struct kv_dev_facts *facts, struct kv_buf *out)
                             "# Written by keyvaultd --dev; see keyvault-provider(7).\n"
                             "# The order matters: default first, then keyvault.\n"
                             "openssl_conf = openssl_init\n"
+                            "nodejs_conf = openssl_init\n"
                             "\n"
                             "[openssl_init]\n"
                             "providers = provider_sect\n"

@@ -44,6 +44,8 @@ Test(dev_files, openssl_reads_back_what_was_written)
     cr_expect_str_eq(NCONF_get_string(conf, "keyvault_sect", "server-uid"), "1234");
     cr_expect_str_eq(NCONF_get_string(conf, "keyvault_sect", "abstract-socket"),
                      "@keyvault/ab010000000000000000000000000000/keys");
+    cr_expect_str_eq(NCONF_get_string(conf, NULL, "openssl_conf"), "openssl_init");
+    cr_expect_str_eq(NCONF_get_string(conf, NULL, "nodejs_conf"), "openssl_init");
     STACK_OF(CONF_VALUE) *providers = NCONF_get_section(conf, "provider_sect");
     cr_assert_eq(sk_CONF_VALUE_num(providers), 2);
     cr_expect_str_eq(sk_CONF_VALUE_value(providers, 0)->name, "default");

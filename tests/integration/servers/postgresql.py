@@ -7,13 +7,12 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
 
-from server import TLS13, Server, life, wait_for
+from server import TLS13, Server, as_user, life, together, wait_for
 
 VERSION = "15"
 BIN = pathlib.Path(f"/usr/lib/postgresql/{VERSION}/bin")
@@ -38,8 +37,10 @@ class PostgreSQL(Server):
         """One cluster made by initdb, and copied for each key."""
         self.sessions = []
         self.make_client()
-        self.run_as_user(BIN / "initdb", "-D", self.home("data"), "-A", "trust",
-                         "-U", "postgres", "--no-sync", "--wal-segsize=1")
+        subprocess.run(
+            as_user(self.user, BIN / "initdb", "-D", self.home("data"), "-A", "trust",
+                    "-U", "postgres", "--no-sync", "--wal-segsize=1"),
+            check=True, cwd="/", stdout=subprocess.DEVNULL)
         for template in ("1", "4"):  # nobody connects to them: less to copy
             shutil.rmtree(self.dir / "data" / "base" / template)
         hba = self.dir / "data" / "pg_hba.conf"
@@ -74,12 +75,6 @@ class PostgreSQL(Server):
                 shutil.chown(path, self.user, self.user)
         return path
 
-    def run_as_user(self, *command):
-        prefix = (["setpriv", "--reuid", self.user, "--regid", self.user, "--init-groups"]
-                  if os.geteuid() == 0 else [])
-        subprocess.run([*prefix, *command], check=True, cwd="/",
-                       stdout=subprocess.DEVNULL)
-
     def make_client(self):
         """A key of the vault for the user app, who logs in by certificate."""
         self.dev.cli("cert", "create", "app", "--issuer", "Self", "--subject", "CN=app",
@@ -105,7 +100,9 @@ class PostgreSQL(Server):
             env={**self.env, "OPENSSL_CONF": str(self.dir / "openssl.cnf")}).stdout.strip()
 
     def command(self):
-        return [sys.executable, __file__, "--run", *(site.name for site in self.sites)]
+        return together("SIGINT", *(
+            ["pg_ctlcluster", "--foreground", VERSION, site.name, "start"]
+            for site in self.sites))
 
     def is_up(self):
         try:
@@ -156,21 +153,5 @@ class PostgreSQL(Server):
         return found if n_sessions == len(self.sessions) else None
 
 
-def run(names):
-    """Run each cluster as its unit does, in the foreground, and pass signals on."""
-    clusters = [subprocess.Popen(["pg_ctlcluster", "--foreground", VERSION, name, "start"])
-                for name in names]
-
-    def pass_on(number, _):
-        for cluster in clusters:
-            cluster.send_signal(signal.SIGINT if number == signal.SIGTERM else number)
-
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, pass_on)
-    return max([cluster.wait() for cluster in clusters], key=abs)
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "--run":
-        sys.exit(run(sys.argv[2:]))
     life(sys.argv[1], PostgreSQL)

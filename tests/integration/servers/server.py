@@ -8,6 +8,7 @@ import itertools
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -40,6 +41,30 @@ IMPORTED = {
 # What a server logs without daemon that knows OpenSSL's reason, not the text with it.
 REASON = re.compile(r"keyvault::the key daemon cannot be reached")
 IS_FULL = os.environ.get("KEYVAULT_TEST_FULL", "0") != "0"
+
+
+def together(term_signal, *commands):
+    """The command that runs several programs at once, for servers with one key each.
+    For SIGTERM they get `term_signal`."""
+    return [sys.executable, pathlib.Path(__file__).with_name("together.py"), term_signal,
+            *(shlex.join(map(str, command)) for command in commands)]
+
+
+def as_user(user, *command):
+    """A command run as `user`, where we are root."""
+    if os.geteuid() != 0:
+        return list(command)
+    return ["setpriv", "--reuid", user, "--regid", user, "--init-groups", *command]
+
+
+def no_node():
+    """Why the Node.js that is installed cannot load providers, or None."""
+    try:
+        done = subprocess.run(["node", "-p", "process.versions.openssl"],
+                              stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        return "there is no node"
+    return None if re.match(r"[3-9]\.", done.stdout) else f"OpenSSL is {done.stdout.strip()}"
 
 
 def replace(path, data, user, mode):
@@ -464,6 +489,11 @@ def life(build, *classes):
         wanted |= {f"{server_class.variant} {name}".lstrip()
                    for name in named_in_docs("server.py")
                    if name not in server_class.without}
+    check_docs(wanted, passed, classes)
+
+
+def check_docs(wanted, passed, classes):
+    """What docs/provider.md says of the variants that were run has passed."""
     missing = {name for name in wanted - passed
                if any(name.startswith(c.variant) for c in classes)}
     if missing:
