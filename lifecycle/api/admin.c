@@ -264,6 +264,8 @@ const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
     {"GET", "/keyvault/v1/doctor", "doctor", KV_ACT_ACCESS_READ, false,
      kv_admin_doctor},
+    {"GET", "/keyvault/v1/usage", "keyUsage", KV_ACT_ACCESS_READ, false,
+     kv_admin_usage},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
     {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant_role},
     {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke_role},

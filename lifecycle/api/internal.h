@@ -33,6 +33,11 @@ const char *kv_route_collection(const struct kv_route *route);
  * else null. */
 void kv_admin_doctor(struct kv_call *call);
 
+/* --- usage.c --------------------------------------------------------------------- */
+
+/* GET /keyvault/v1/usage: what was done with live keys, of one name with `name`. */
+void kv_admin_usage(struct kv_call *call);
+
 /* --- query.c --------------------------------------------------------------------- */
 
 /* Decode %XX of `len` bytes into `out` with a NUL. KV_E_INVALID: bad escape, NUL or no

@@ -50,6 +50,7 @@ int kv_cli_flush(struct kv_err *err) KV_MUST_CHECK;
 KV_COMMAND(kv_key_create_run);
 KV_COMMAND(kv_key_import_run);
 KV_COMMAND(kv_key_list_run);
+KV_COMMAND(kv_key_usage_run);
 KV_COMMAND(kv_key_show_run);
 KV_COMMAND(kv_key_versions_run);
 KV_COMMAND(kv_key_uri_pem_run);

@@ -138,6 +138,8 @@ const struct kv_command kv_commands[] = {
         kv_key_show_run),
     ROW("key", "versions", "NAME", "List the versions of a key", none, NULL,
         kv_key_versions_run),
+    ROW("key", "usage", "[NAME]", "Show what was done with keys in use", none, NULL,
+        kv_key_usage_run),
     ROW("key", "uri-pem", "NAME", "Print the file that servers load as private key",
         key_uri_pem, NULL, kv_key_uri_pem_run),
     ROW("key", "sign", "NAME", "Sign a file", key_sign, NULL, kv_key_sign_run),
