@@ -22,17 +22,12 @@ HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[2] / "support"))
 sys.path.insert(0, str(HERE.parents[1] / "provider"))
 from api import Api  # noqa: E402
+from checks import expect, finish  # noqa: E402
 from dev import Dev  # noqa: E402
 from reasons import Keys  # noqa: E402
 
 IS_ROOT = os.geteuid() == 0
 OTHER = "www-data"
-
-
-def expect(condition, what, detail=""):
-    if not condition:
-        raise AssertionError(f"{what}: {detail}")
-    print("ok", what, flush=True)
 
 
 class Doctor:
@@ -366,6 +361,7 @@ def main():
         as_another(doctor)
         sick_service(doctor, keys)
         daemon_gone(doctor, dev)
+    finish(__file__)
 
 
 if __name__ == "__main__":

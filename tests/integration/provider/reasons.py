@@ -20,6 +20,7 @@ from datetime import datetime, timedelta, timezone
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from api import Api  # noqa: E402
+from checks import expect, finish  # noqa: E402
 from dev import Dev, Nginx, wait_for  # noqa: E402
 
 PLAIN = {k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}
@@ -38,12 +39,6 @@ commonName = supplied
 """
 DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 URI = r"keyvault://[a-z]*/keys/{name}/[0-9a-f]{{32}}"
-
-
-def expect(condition, what, detail=""):
-    if not condition:
-        raise AssertionError(f"{what}: {detail}")
-    print("ok", what, flush=True)
 
 
 def stamp(moment):
@@ -95,9 +90,10 @@ class Keys:
 
 
 class Refusal:
-    """A key, the reason for which it is refused, and the rest of the message."""
+    """What it is, its key, the reason for which that is refused, and the message."""
 
-    def __init__(self, name, reason, error_id, message, cure=None):
+    def __init__(self, what, name, reason, error_id, message, cure=None):
+        self.what = what
         self.name = name
         self.reason = reason
         hint = f"{cure}; " if cure else ""
@@ -115,16 +111,21 @@ def refusals():
 
     none = "use a key that was made for it"
     return [
-        Refusal("late", "the key or its certificate has expired", "key.expired",
+        Refusal("an expired certificate", "late",
+                "the key or its certificate has expired", "key.expired",
                 f"certificate late expired on {DATE}", new("cert", "late")),
-        Refusal("late-key", "the key or its certificate has expired", "key.expired",
+        Refusal("an expired key", "late-key",
+                "the key or its certificate has expired", "key.expired",
                 f"key late-key expired on {DATE}", new("key", "late-key")),
-        Refusal("early", "the key or its certificate is not valid yet", "key.not-yet-valid",
+        Refusal("a certificate not valid yet", "early",
+                "the key or its certificate is not valid yet", "key.not-yet-valid",
                 f"certificate early is not valid before {DATE}",
                 "wait, or correct the clock of this machine"),
-        Refusal("off", "the key is disabled", "key.disabled", "certificate off is disabled",
+        Refusal("a disabled certificate", "off", "the key is disabled", "key.disabled",
+                "certificate off is disabled",
                 "another version may do: keyvault cert versions off"),
-        Refusal("checks", "the key's operations do not include this one",
+        Refusal("a key that does not sign", "checks",
+                "the key's operations do not include this one",
                 "key.op-not-permitted",
                 r"the operations of key checks \(verify\) do not include sign", none),
     ]
@@ -143,14 +144,14 @@ def handshake(port):
         return False
 
 
-def refused_by_nginx(nginx, refusal, uid):
+def refused_by_nginx(nginx, refusal, uid, name=None):
+    """A handshake fails, and nginx logs why."""
     before = len(nginx.errors())
-    expect(not handshake(nginx.port[refusal.name]), f"nginx: {refusal.name} is refused")
-    line = wait_for(f"nginx logs no reason for {refusal.name}:\n{nginx.errors()[before:]}",
-                    lambda: refusal.is_in(nginx.errors()[before:], uid))
-    expect(True, f"nginx: {refusal.name} says why")
+    is_done = handshake(nginx.port[refusal.name])
+    wait_for(f"nginx logs no reason for {refusal.what}:\n{nginx.errors()[before:]}",
+             lambda: refusal.is_in(nginx.errors()[before:], uid))
+    expect(not is_done, name or f"nginx: {refusal.what}")
     documented(nginx.errors()[before:], refusal)
-    return line
 
 
 def documented(log, refusal):
@@ -159,7 +160,7 @@ def documented(log, refusal):
     shown = shown[shown.index("SSL_do_handshake"):shown.index(" while SSL")]
     page = (ROOT / "docs" / "errors.md").read_text()
     known = [general(line) for line in page.splitlines() if "SSL_do_handshake" in line]
-    expect(general(shown) in known, f"docs/errors.md: {refusal.name}", general(shown))
+    expect(general(shown) in known, f"docs/errors.md: {refusal.what}", general(shown))
 
 
 def general(line):
@@ -168,7 +169,8 @@ def general(line):
     for pattern, word in ((r"keyvault://[a-z]*/", "keyvault:///"), (r"\b[0-9a-f]{32}\b", "V"),
                           (DATE, "DATE"), (r"--as \d+", "--as UID"), (r"uid \d+", "uid UID"),
                           (r"/\S*/keys\.sock", "keys.sock"), (r"within \d+ ms", "within N ms"),
-                          (r"(keys.sock): No such file or directory", r"\1: Connection refused"), (r"error:[0-9A-F]{8}", "error")):
+                          (r"(keys.sock): No such file or directory", r"\1: Connection refused"),
+                          (r"error:[0-9A-F]{8}", "error")):
         line = re.sub(pattern, word, line)
     return re.sub(r"\b(late-key|late|early|off|checks|good|web)\b", "NAME", line)
 
@@ -202,7 +204,7 @@ def each_reason(dev, keys, worker):
             done = dgst(dev, keys.dir / f"{refusal.name}.uri.pem")
             text = done.stderr.decode()
             expect(done.returncode != 0 and refusal.is_in(text, os.geteuid()),
-                   f"openssl: {refusal.name} says why", text)
+                   f"openssl: {refusal.what}", text)
             refused_by_nginx(nginx, refusal, worker)
         deleted_while_in_use(dev, nginx, worker)
 
@@ -213,7 +215,8 @@ def deleted_while_in_use(dev, nginx, worker):
     api.close()
     expect(status == 200, "the good one is deleted")
     wait_for("the grant ends", lambda: not handshake(nginx.port["good"]))
-    refused_by_nginx(nginx, Refusal("good", "the key was deleted", "key.deleted",
+    refused_by_nginx(nginx, Refusal("a key deleted while in use", "good",
+                                    "the key was deleted", "key.deleted",
                                     "the key 'good' was deleted"), worker)
 
 
@@ -236,7 +239,8 @@ def wrong_server(dev, server, worker):
     env = settings(dev, "uid", f"server-uid = {os.geteuid() + 1}")
     with Nginx(dev, [server], env=env) as nginx:
         refused_by_nginx(nginx, Refusal(
-            "web", "the key socket belongs to an unexpected user", "client.wrong-server",
+            "another user's socket", "web",
+            "the key socket belongs to an unexpected user", "client.wrong-server",
             rf"key web: \S+/keys.sock is served by uid {os.geteuid()}, which is not trusted",
             "set server-uid in the keyvault section of openssl.cnf to the keyring's uid"),
             worker)
@@ -249,14 +253,14 @@ def timeout_and_down(dev, server, worker):
         keyring = dev.role_pid("keyvault-keyring")
         os.kill(keyring, signal.SIGSTOP)
         refused_by_nginx(nginx, Refusal(
-            "web", "the key daemon did not answer in time", "client.timeout",
+            "a silent daemon", "web", "the key daemon did not answer in time", "client.timeout",
             "key web: the key daemon did not answer within 400 ms",
             "see the status of keyvault-keyring; reply-timeout-ms sets the limit"), worker)
         os.kill(keyring, signal.SIGCONT)
         wait_for("nginx goes on", lambda: handshake(nginx.port["web"]))
         dev.stop()
         refused_by_nginx(nginx, Refusal(
-            "web", "the key daemon cannot be reached", "client.unreachable",
+            "no daemon", "web", "the key daemon cannot be reached", "client.unreachable",
             r"key web: cannot reach \S+/keys.sock: (No such file.*|Connection refused)",
             r"is keyvaultd running\?"), worker)
 
@@ -278,7 +282,8 @@ def other_key(dev, keys, worker):
     with Nginx(dev, [server]) as nginx:
         dev.start()
         refused_by_nginx(nginx, Refusal(
-            "web", "the vault's key is not the one that was loaded", "client.key-mismatch",
+            "another key in the vault", "web",
+            "the vault's key is not the one that was loaded", "client.key-mismatch",
             f"key web: the daemon's key {URI.format(name='web')} has another public key "
             "than the one loaded", "write the key file again with `keyvault key uri-pem` "
             "and restart this program"), worker)
@@ -294,6 +299,7 @@ def main():
         wrong_server(dev, server, worker)
         timeout_and_down(dev, server, worker)
         other_key(dev, keys, worker)
+    finish(__file__)
 
 
 if __name__ == "__main__":

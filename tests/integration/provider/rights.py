@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-from reasons import Keys, Refusal, expect, handshake, refused_by_nginx
+from reasons import Keys, Refusal, handshake, refused_by_nginx
+from checks import expect, finish
 from dev import Nginx, free_port, sanitizers, wait_for
 
 KEYRING, SERVICE, WEB = "games", "news", "www-data"
@@ -175,20 +176,24 @@ def main():
         trace = real.work / "trace"
         with Nginx(real, [server], env={**real.env, "KEYVAULT_TRACE": str(trace)}) as nginx:
             refused_by_nginx(nginx, Refusal(
-                "web", "no grant to use the key", "grant.denied",
-                f"unix:{WEB} may not use the key 'web'", cure), uid)
+                "no right to the key", "web", "no grant to use the key", "grant.denied",
+                f"unix:{WEB} may not use the key 'web'", cure), uid,
+                "nginx: no right to the key")
             doctor(real, uid)
             expect(handshake(nginx.port["web"]), "nginx: the cure helps, without a reload")
             real.cli("access", "revoke", *grant)
             wait_for("the grant ends", lambda: not handshake(nginx.port["web"]))
             refused_by_nginx(nginx, Refusal(
-                "web", "the grant to use the key was revoked", "grant.revoked",
-                f"unix:{WEB} may not use the key 'web' any more", cure), uid)
+                "a right taken away while in use", "web",
+                "the grant to use the key was revoked", "grant.revoked",
+                f"unix:{WEB} may not use the key 'web' any more", cure), uid,
+                "nginx: a right taken away while in use")
             real.cli(*cure.split()[1:])
             expect(handshake(nginx.port["web"]), "nginx: the cure helps again")
             traced(trace, nginx)
             full_disk(real)
             full_trace(real)
+    finish(__file__)
 
 
 if __name__ == "__main__":
