@@ -58,7 +58,9 @@ class Postfix(Server):
         (self.dir / "conf" / "main.cf").write_text(
             INSTANCE.format(**at) + self.site_text(
                 first, "main.cf", "",
-                ("/etc/keyvault/openssl.cnf", self.env.pop("OPENSSL_CONF"))))
+                ("OPENSSL_CONF=/etc/keyvault/openssl.cnf", "".join(
+                    f"{{ {k} = {v} }} " for k, v in
+                    {"OPENSSL_CONF": self.env.pop("OPENSSL_CONF"), **self.needs}.items()))))
         programs = re.sub(r"^smtp +inet .*\n", "", MASTER.read_text(), flags=re.MULTILINE)
         (self.dir / "conf" / "master.cf").write_text(programs + RELAY.format(**at) + "".join(
             SITE.format(**at, port=site.port, cert=site.cert, key=site.key)

@@ -61,7 +61,8 @@ class PostgreSQL(Server):
                 self.site_text(site, "keyvault.conf", "")
                 + f"ssl_ca_file = '{self.dir}/app.crt'\n")
             (etc / "environment").write_text(self.example_text(
-                "environment", ("/etc/keyvault/openssl.cnf", self.env["OPENSSL_CONF"])))
+                "environment", ("/etc/keyvault/openssl.cnf", self.env["OPENSSL_CONF"]))
+                + "".join(f"{k} = '{v}'\n" for k, v in self.needs.items()))
         self.env["PG_CLUSTER_CONF_ROOT"] = str(self.dir / "etc")
         del self.env["OPENSSL_CONF"]  # it comes from the file "environment"
 
