@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 
-from server import TLS13, Server, as_user, life, together, wait_for
+from server import TLS13, Server, as_user, life, sanitizers, together, wait_for
 
 VERSION = "15"
 BIN = pathlib.Path(f"/usr/lib/postgresql/{VERSION}/bin")
@@ -61,8 +61,7 @@ class PostgreSQL(Server):
                 self.site_text(site, "keyvault.conf", "")
                 + f"ssl_ca_file = '{self.dir}/app.crt'\n")
             (etc / "environment").write_text(self.example_text(
-                "environment", ("/etc/keyvault/openssl.cnf", self.env["OPENSSL_CONF"]))
-                + "".join(f"{k} = '{v}'\n" for k, v in self.needs.items()))
+                "environment", ("/etc/keyvault/openssl.cnf", self.env["OPENSSL_CONF"])))
         self.env["PG_CLUSTER_CONF_ROOT"] = str(self.dir / "etc")
         del self.env["OPENSSL_CONF"]  # it comes from the file "environment"
 
@@ -155,4 +154,7 @@ class PostgreSQL(Server):
 
 
 if __name__ == "__main__":
+    if sanitizers(pathlib.Path(sys.argv[1]) / "keyvault.so"):
+        print("skipped: PostgreSQL does not start with a sanitized module")
+        sys.exit(77)
     life(sys.argv[1], PostgreSQL)
