@@ -435,8 +435,11 @@ static const char *verb_name(enum kv_verb verb)
     return (size_t)verb < n && names[verb] != NULL ? names[verb] : "OTHER";
 }
 
-static void trace(const struct kv_client *client, const struct kv_client_call *call,
-                  int64_t begin_us, int rc, const struct kv_err *err)
+/* Not inline: a host's thread may have a small stack, and this one is seldom needed. */
+__attribute__((noinline)) static void trace(const struct kv_client *client,
+                                            const struct kv_client_call *call,
+                                            int64_t begin_us, int rc,
+                                            const struct kv_err *err)
 {
     char list[KV_URI_MAX + 1] = "-";
     struct kv_trace_entry entry = {.verb = verb_name(call->verb),
@@ -462,9 +465,6 @@ static void trace(const struct kv_client *client, const struct kv_client_call *c
 int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
                    struct kv_err *err)
 {
-    struct kv_err scratch = KV_ERR_INIT;
-    if (err == NULL)
-        err = &scratch;
     if (client->config.trace == NULL)
         return perform(client, call, err);
     const int64_t begin_us = kv_trace_begin_us();

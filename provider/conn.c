@@ -104,17 +104,21 @@ static bool is_lasting(int errno_value)
     return errno_value != EAGAIN && errno_value != EINTR;
 }
 
-/* Wait until `deadline` for `events`. Returns 0, KV_E_TIMEOUT or KV_E_UNAVAILABLE. */
+/* Wait until `deadline` for `events`. Returns 0, KV_E_TIMEOUT or KV_E_UNAVAILABLE. What
+ * is there already counts however late it is: an ASYNC job may have been paused for
+ * longer by its host. */
 int kv_conn_wait(const struct kv_conn *conn, short events, int64_t deadline)
 {
     for (;;) {
         int64_t left = deadline - now_ms();
-        if (left <= 0)
-            return KV_E_TIMEOUT;
+        if (left < 0)
+            left = 0;
         struct pollfd pfd = {.fd = conn->fd, .events = events};
         int n = poll(&pfd, 1, left > 60000 ? 60000 : (int)left);
         if (n > 0)
             return 0;
+        if (n == 0 && left == 0)
+            return KV_E_TIMEOUT;
         if (n < 0 && errno != EINTR)
             return KV_E_UNAVAILABLE;
     }

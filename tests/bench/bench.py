@@ -71,20 +71,10 @@ class Bench:
         self.keyring = str(dev.role_pid("keyvault-keyring"))
         self.cases = {}
         for name, newkey in KEYS.values():
-            self.make_key(name, newkey)
+            dev.make_key(name, newkey)
 
     def file(self, name, suffix):
         return self.dev.work / f"{name}.{suffix}"
-
-    def make_key(self, name, newkey):
-        """NAME.key and NAME.crt, and the same key in the vault: NAME.uri.pem."""
-        key, crt, bundle = (self.file(name, s) for s in ("key", "crt", "pem"))
-        subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj",
-                        f"/CN={name}", "-keyout", key, "-out", crt, *newkey],
-                       check=True, env=clean_env(), stderr=subprocess.DEVNULL)
-        bundle.write_bytes(key.read_bytes() + crt.read_bytes())
-        self.dev.cli("cert", "import", name, "--file", bundle)
-        self.file(name, "uri.pem").write_bytes(self.dev.cli("key", "uri-pem", name))
 
     def pairs(self, case, run, rounds=None):
         """Fill the case by run(side), in turns."""

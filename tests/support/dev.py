@@ -162,6 +162,18 @@ class Dev:
     def cli(self, *args, **kwargs):
         return self.run(self.build / "keyvault", *args, **kwargs).stdout
 
+    def make_key(self, name, newkey):
+        """A key that exists twice: work/NAME.key and NAME.crt, with NAME.pem for both;
+        and in the vault: NAME.uri.pem. `newkey` are arguments of openssl-req(1)."""
+        key, crt, bundle = (self.work / f"{name}.{s}" for s in ("key", "crt", "pem"))
+        env = {k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}
+        subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj",
+                        f"/CN={name}", "-keyout", key, "-out", crt, *newkey],
+                       check=True, env=env, stderr=subprocess.DEVNULL)
+        bundle.write_bytes(key.read_bytes() + crt.read_bytes())
+        self.cli("cert", "import", name, "--file", bundle)
+        (self.work / f"{name}.uri.pem").write_bytes(self.cli("key", "uri-pem", name))
+
     def stop(self):
         if self.process is not None:
             code = stop(self.process)

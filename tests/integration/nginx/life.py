@@ -21,10 +21,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent.parent / "support"))
-sys.path.insert(0, str(HERE.parent.parent.parent / "bench"))
 from api import Api  # noqa: E402
 from dev import Dev, Nginx, wait_for  # noqa: E402
-from bench import make_key  # noqa: E402
 
 
 def handshake(port, cert, version=None):
@@ -126,8 +124,8 @@ def kill_keyring(dev, nginx):
 
 def main():
     with Dev(sys.argv[1]) as dev:
-        make_key(dev, "rsa", ["-newkey", "rsa:2048"])
-        make_key(dev, "ec", ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        dev.make_key("rsa", ["-newkey", "rsa:2048"])
+        dev.make_key("ec", ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
         patterns = dev.work / "patterns"
         subprocess.run([dev.build / "tests/memscan", "--save", patterns,
                         dev.work / "rsa.key", dev.work / "ec.key"], check=True)
