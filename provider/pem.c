@@ -18,7 +18,7 @@
 #define END_MARK "-----END "
 #define BEGIN_OURS "-----BEGIN " KV_KEYREF_PEM_LABEL "-----"
 #define END_OURS "-----END " KV_KEYREF_PEM_LABEL "-----"
-#define MAX_TEXT (4 * ((KV_KEYREF_DER_MAX + 2) / 3))
+#define MAX_TEXT ((size_t)4 * ((KV_KEYREF_DER_MAX + 2) / 3))
 
 /* A piece of a line: all of it, unless it is very long. */
 struct piece {

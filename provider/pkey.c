@@ -234,6 +234,8 @@ int kv_pkey_from_keyref(struct kv_prov *prov, const struct kv_keyref *ref,
         KV_TRY(make_pinned(prov, ref, is_private, &key, err));
     else
         KV_TRY(kv_pkey_from_uri(prov, &ref->uri, is_private, &key, err));
+    if (key == NULL)
+        return KV_E_INTERNAL; /* cannot be: both have made one */
     KV_TRY(check_type(ref, key, err));
     if (is_pinned && is_private) {
         const struct kv_client_key guard = guard_of(key);

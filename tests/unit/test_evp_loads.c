@@ -4,11 +4,22 @@
 #include <malloc.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
+#include <sched.h>
 #include <string.h>
 
 #include "tests/support/evp_check.h"
 
-TestSuite(evp_loads, .timeout = 110, .init = evp_check_open, .fini = evp_check_close);
+/* On one CPU, so that one connection serves all. */
+static void setup(void)
+{
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET((unsigned)sched_getcpu(), &cpus);
+    cr_assert_eq(sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+    evp_check_open();
+}
+
+TestSuite(evp_loads, .timeout = 200, .init = setup, .fini = evp_check_close);
 
 #define N_LOADS 10000
 #define N_WARM 300 /* caches fill up */
@@ -103,10 +114,8 @@ static void repeat(void (*load)(unsigned i), unsigned n)
         load(i);
     cr_expect_lt(allocated(), bytes + MAX_GROWTH, "%zu bytes more",
                  allocated() - bytes);
-    const unsigned n_more =
-        fake_keyring_counts(evp_fixture.keyring)->connections - n_connections;
-    cr_expect_leq(n_more, 4u, "one per CPU that the test came to");
-    cr_expect_leq(descriptors(), n_descriptors + 2 * n_more, "both ends are here");
+    cr_expect_leq(descriptors(), n_descriptors);
+    cr_expect_eq(fake_keyring_counts(evp_fixture.keyring)->connections, n_connections);
 }
 
 static void write_files(void)
@@ -128,9 +137,9 @@ Test(evp_loads, ten_thousand_key_files)
     repeat(load_pem, N_LOADS);
 }
 
-Test(evp_loads, ten_thousand_bad_key_files)
+Test(evp_loads, two_thousand_bad_key_files)
 {
-    repeat(load_bad_pem, N_LOADS);
+    repeat(load_bad_pem, 2000);
 }
 
 Test(evp_loads, ten_thousand_uris)
