@@ -144,7 +144,7 @@ static void put_time(char *out, size_t out_size)
     const int64_t month = (5 * of_year + 2) / 153; /* 0: March */
     const int64_t day = of_year - (153 * month + 2) / 5 + 1;
     (void)BIO_snprintf(out, out_size, "%04lld-%02d-%02dT%02d:%02d:%02d.%06ldZ",
-                       (long long)(year + era * 400 + (month >= 10 ? 1 : 0)),
+                       (long long)year + (long long)era * 400 + (month >= 10 ? 1 : 0),
                        (int)(month < 10 ? month + 3 : month - 9), (int)day,
                        (int)(second / 3600), (int)(second / 60 % 60),
                        (int)(second % 60), now.tv_nsec / 1000);

@@ -25,8 +25,9 @@ static json_t *store_json(const struct kv_service *service)
     if (service->db_dir == NULL || statvfs(service->db_dir, &space) != 0)
         return json_null();
     return json_pack("{s:s,s:I,s:I}", "path", service->db_dir, "freeBytes",
-                     (json_int_t)(space.f_bavail * space.f_frsize), "totalBytes",
-                     (json_int_t)(space.f_blocks * space.f_frsize));
+                     (json_int_t)space.f_bavail * (json_int_t)space.f_frsize,
+                     "totalBytes",
+                     (json_int_t)space.f_blocks * (json_int_t)space.f_frsize);
 }
 
 /* `grant` is taken. */

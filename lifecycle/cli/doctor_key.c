@@ -19,7 +19,7 @@
 #include "store/core/clock.h"
 #include "store/core/str.h"
 
-#define SOON_S (14 * 86400)
+#define SOON_S (INT64_C(14) * 86400)
 #define KEY_FILE_MAX 65536
 
 /* --- its name --------------------------------------------------------------------- */
