@@ -190,12 +190,27 @@ static int set_peer(void *vctx, void *vpeer)
     return 1;
 }
 
+/* Temporary keys of TLS: both halves are here. */
+static int derive_here(const struct exch *ctx, unsigned char *z, size_t z_len)
+{
+    size_t len = z_len;
+    EVP_PKEY_CTX *here =
+        EVP_PKEY_CTX_new_from_pkey(ctx->prov->libctx, ctx->key->pub, NULL);
+    int ok = here != NULL && EVP_PKEY_derive_init(here) > 0 &&
+             EVP_PKEY_derive_set_peer(here, ctx->peer->pub) > 0 &&
+             EVP_PKEY_derive(here, z, &len) > 0 && len == z_len;
+    EVP_PKEY_CTX_free(here);
+    return ok;
+}
+
 /* Fetch Z, exactly as long as a field element. */
 static int get_secret(struct exch *ctx, unsigned char *z, size_t z_len)
 {
     struct kv_msg_derive msg = {.peer_spki = {.data = NULL}};
     uint8_t *spki = NULL;
     size_t spki_len = 0;
+    if (ctx->key->is_temporary)
+        return derive_here(ctx, z, z_len);
     if (kv_pkey_spki_dup(ctx->peer, &spki, &spki_len) != 0)
         return bad(ctx, "the peer's key has no public part");
     msg.peer_spki = (struct kv_bytes){.data = spki, .len = spki_len};

@@ -7,10 +7,10 @@
  *    public part alone, libcrypto would move the key to the default provider and try
  *    to sign there.
  *  - HAS answers for NULL key data; MATCH ignores the private bit.
- *  - GEN_INIT exists only to refuse with a reason: libssl would otherwise make its
- *    ephemeral ECDHE keys here whenever keyvault is preferred by property.
+ *  - IMPORT refuses a private key. Wherever keyvault comes first, libcrypto offers it
+ *    every private key that a program holds; refused, the default provider gets it.
  */
-#include "provider/pkey.h"
+#include "provider/keygen.h"
 
 #include <string.h>
 
@@ -85,7 +85,8 @@ static int key_has(const void *keydata, int selection)
     const struct kv_pkey *key = keydata;
     if (key == NULL)
         return 0;
-    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key->is_private)
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key->is_private &&
+        !key->is_temporary)
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 && !has_public(key))
         return 0;
@@ -134,12 +135,27 @@ static int key_get_params(void *keydata, OSSL_PARAM params[])
     return EVP_PKEY_get_params(key->pub, params);
 }
 
+static bool has_private_part(const OSSL_PARAM params[])
+{
+    return OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY) != NULL ||
+           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_D) != NULL;
+}
+
 static int key_import(void *keydata, int selection, const OSSL_PARAM params[])
 {
     struct kv_pkey *key = keydata;
     EVP_PKEY *pub = NULL;
     if (key == NULL || key->pub != NULL || key->is_private)
         return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 &&
+        has_private_part(params)) {
+        kv_reason_raise(&key->prov->core, KV_REASON_NOT_IN_VAULT,
+                        "keyvault: list the default provider before keyvault and do "
+                        "not prefer provider=keyvault, see keyvault-provider(7); bring "
+                        "the key into the vault with `keyvault key import NAME`; or "
+                        "give its public part, as the peer of a key agreement");
+        return 0;
+    }
     int public_selection = (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0
                                ? EVP_PKEY_PUBLIC_KEY
                                : EVP_PKEY_KEY_PARAMETERS;
@@ -170,7 +186,8 @@ static int key_export(void *keydata, int selection, OSSL_CALLBACK *param_cb,
 {
     struct kv_pkey *key = keydata;
     if (key == NULL || key->pub == NULL ||
-        (key->is_private && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
+        ((key->is_private || key->is_temporary) &&
+         (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
         return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
         selection |= OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS;
@@ -299,38 +316,13 @@ static const char *ed25519_operation(int operation_id)
     return "ED25519";
 }
 
-static void *gen_init(void *provctx, int selection, const OSSL_PARAM params[])
-{
-    const struct kv_prov *prov = provctx;
-    (void)selection;
-    (void)params;
-    kv_reason_raise(&prov->core, KV_REASON_NO_GENERATION,
-                    "keyvault: make the key with `keyvault key create NAME`; if a "
-                    "program needs ephemeral keys, list the default provider before "
-                    "keyvault and do not prefer provider=keyvault");
-    return NULL;
-}
-
-static void *gen(void *genctx, OSSL_CALLBACK *on_progress, void *cbarg)
-{
-    (void)genctx;
-    (void)on_progress;
-    (void)cbarg;
-    return NULL;
-}
-
-static void gen_cleanup(void *genctx)
-{
-    (void)genctx; /* gen_init never makes one */
-}
-
-#define KEYMGMT_TABLE(alg, extra)                                                      \
+#define KEYMGMT_TABLE(alg, keygen, extra)                                              \
     const OSSL_DISPATCH kv_keymgmt_##alg[] = {                                         \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_NEW, OSSL_FUNC_keymgmt_new, new_##alg),          \
-        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_INIT, OSSL_FUNC_keymgmt_gen_init, gen_init), \
-        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN, OSSL_FUNC_keymgmt_gen, gen),                \
+        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_INIT, OSSL_FUNC_keymgmt_gen_init, keygen),   \
+        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN, OSSL_FUNC_keymgmt_gen, kv_keygen_run),      \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_CLEANUP, OSSL_FUNC_keymgmt_gen_cleanup,      \
-                    gen_cleanup),                                                      \
+                    kv_keygen_cleanup),                                                \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_LOAD, OSSL_FUNC_keymgmt_load, load_##alg),       \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_FREE, OSSL_FUNC_keymgmt_free, key_free),         \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_GET_PARAMS, OSSL_FUNC_keymgmt_get_params,        \
@@ -354,11 +346,17 @@ static void gen_cleanup(void *genctx)
 
 #define NOTHING
 #define EC_ONLY                                                                        \
-    KV_DISPATCH(OSSL_FUNC_KEYMGMT_SET_PARAMS, OSSL_FUNC_keymgmt_set_params,            \
-                ec_set_params),                                                        \
+    KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_SET_TEMPLATE,                                    \
+                OSSL_FUNC_keymgmt_gen_set_template, kv_keygen_set_template),           \
+        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS,                                  \
+                    OSSL_FUNC_keymgmt_gen_set_params, kv_keygen_set_params),           \
+        KV_DISPATCH(OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS,                             \
+                    OSSL_FUNC_keymgmt_gen_settable_params, kv_keygen_settable),        \
+        KV_DISPATCH(OSSL_FUNC_KEYMGMT_SET_PARAMS, OSSL_FUNC_keymgmt_set_params,        \
+                    ec_set_params),                                                    \
         KV_DISPATCH(OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS,                                 \
                     OSSL_FUNC_keymgmt_settable_params, ec_settable),
 
-KEYMGMT_TABLE(rsa, NOTHING);
-KEYMGMT_TABLE(ec, EC_ONLY);
-KEYMGMT_TABLE(ed25519, NOTHING);
+KEYMGMT_TABLE(rsa, kv_keygen_refuse_init, NOTHING);
+KEYMGMT_TABLE(ec, kv_keygen_ec_init, EC_ONLY);
+KEYMGMT_TABLE(ed25519, kv_keygen_refuse_init, NOTHING);

@@ -284,7 +284,8 @@ static EVP_PKEY *dup_parameters(const struct kv_pkey *key)
 
 struct kv_pkey *kv_pkey_dup(struct kv_pkey *key, int selection)
 {
-    if (key->is_private && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
+    if ((key->is_private || key->is_temporary) &&
+        (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
         return kv_pkey_ref(key);
     struct kv_pkey *copy = kv_pkey_new(key->prov, key->type);
     if (copy == NULL || key->pub == NULL)

@@ -18,9 +18,11 @@ struct kv_pkey {
     _Atomic int refs;
     struct kv_prov *prov; /* borrowed: outlives every key */
     enum kv_pkey_type type;
-    EVP_PKEY *pub;   /* in prov->libctx; NULL while nothing has been imported */
-    bool is_private; /* a vault key */
-    char *uri;       /* canonical, with version; vault keys only */
+    EVP_PKEY *pub;     /* in prov->libctx; NULL while nothing has been imported */
+    bool is_private;   /* a vault key */
+    bool is_tls;       /* parameters or keys of one TLS handshake: provider/keygen.h */
+    bool is_temporary; /* of these, one whose private part stands in `pub` too */
+    char *uri;         /* canonical, with version; vault keys only */
     uint8_t version[KV_ID_LEN];
     uint8_t *spki; /* DER; vault keys only */
     size_t spki_len;

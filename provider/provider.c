@@ -6,7 +6,7 @@
  * initialisation reads its settings, allocates, and does nothing else: no socket is
  * opened before a vault key is used, and a daemon that is down disturbs nobody.
  */
-#include "provider/provider.h"
+#include "provider/keygen.h"
 
 #include <limits.h>
 #include <openssl/bio.h>
@@ -155,6 +155,8 @@ static const OSSL_DISPATCH provider_functions[] = {
                 get_params),
     KV_DISPATCH(OSSL_FUNC_PROVIDER_QUERY_OPERATION, OSSL_FUNC_provider_query_operation,
                 query_operation),
+    KV_DISPATCH(OSSL_FUNC_PROVIDER_GET_CAPABILITIES,
+                OSSL_FUNC_provider_get_capabilities, kv_keygen_capabilities),
     KV_DISPATCH(OSSL_FUNC_PROVIDER_GET_REASON_STRINGS,
                 OSSL_FUNC_provider_get_reason_strings, get_reason_strings),
     KV_DISPATCH_END};

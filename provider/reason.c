@@ -45,6 +45,7 @@ static const OSSL_ITEM reasons[] = {
     {KV_REASON_EXPIRED, "the key or its certificate has expired"},
     {KV_REASON_NOT_YET_VALID, "the key or its certificate is not valid yet"},
     {KV_REASON_PENDING, "the key's certificate has not been issued yet"},
+    {KV_REASON_NOT_IN_VAULT, "the private key is not in the vault"},
     {0, NULL},
 };
 

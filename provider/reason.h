@@ -44,6 +44,7 @@ enum kv_reason {
     KV_REASON_EXPIRED,
     KV_REASON_NOT_YET_VALID,
     KV_REASON_PENDING,
+    KV_REASON_NOT_IN_VAULT,
 };
 
 /* The core's upcalls; all may be NULL (nothing is reported then). */

@@ -57,13 +57,14 @@ static size_t agree(const char *name, const char *curve, bool has_kdf)
     EVP_PKEY *key = load(name);
     EVP_PKEY *public_key = provider_fixture_public(key);
     EVP_PKEY *peer = EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve);
+    EVP_PKEY *peer_public = provider_fixture_public(peer);
     EVP_PKEY_CTX *vault = begin(fixture.libctx, key);
     EVP_PKEY_CTX *soft = begin(NULL, peer);
     if (has_kdf) {
         set_kdf(vault);
         set_kdf(soft);
     }
-    cr_assert_eq(EVP_PKEY_derive_set_peer(vault, peer), 1);
+    cr_assert_eq(EVP_PKEY_derive_set_peer(vault, peer_public), 1);
     cr_assert_eq(EVP_PKEY_derive_set_peer(soft, public_key), 1);
     cr_assert_eq(EVP_PKEY_derive(vault, NULL, &ours_len), 1);
     EVP_PKEY_CTX *copy = EVP_PKEY_CTX_dup(vault);
@@ -80,6 +81,7 @@ static size_t agree(const char *name, const char *curve, bool has_kdf)
     EVP_PKEY_CTX_free(copy);
     EVP_PKEY_CTX_free(soft);
     EVP_PKEY_free(peer);
+    EVP_PKEY_free(peer_public);
     EVP_PKEY_free(public_key);
     EVP_PKEY_free(key);
     return ours_len;
@@ -143,14 +145,17 @@ Test(keyexch, what_cannot_be_is_refused)
         OSSL_PARAM_octet_string(OSSL_EXCHANGE_PARAM_KDF_UKM, ukm, sizeof(ukm)),
         OSSL_PARAM_END};
     EVP_PKEY *key = load("p256");
-    EVP_PKEY *other = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-384");
-    EVP_PKEY *peer = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    EVP_PKEY *p384 = load("p384");
+    EVP_PKEY *other = provider_fixture_public(p384);
+    EVP_PKEY *pair = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    EVP_PKEY *peer = provider_fixture_public(pair);
     EVP_PKEY_CTX *ctx = begin(fixture.libctx, key);
     cr_expect_leq(EVP_PKEY_CTX_set_params(ctx, bad_kdf), 0);
     cr_expect_leq(EVP_PKEY_CTX_set_params(ctx, bad_mode), 0);
     cr_expect_leq(EVP_PKEY_CTX_set_params(ctx, bad_ukm), 0);
     cr_expect_leq(EVP_PKEY_derive(ctx, secret, &len), 0, "no peer");
     cr_expect_leq(EVP_PKEY_derive_set_peer(ctx, other), 0, "another curve");
+    cr_expect_leq(EVP_PKEY_derive_set_peer(ctx, pair), 0, "a peer's private part");
     cr_assert_eq(EVP_PKEY_derive_set_peer(ctx, peer), 1);
     len = sizeof(secret);
     cr_expect_leq(EVP_PKEY_derive(ctx, secret, &len), 0, "no room");
@@ -164,6 +169,8 @@ Test(keyexch, what_cannot_be_is_refused)
     ERR_clear_error();
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_free(peer);
+    EVP_PKEY_free(pair);
     EVP_PKEY_free(other);
+    EVP_PKEY_free(p384);
     EVP_PKEY_free(key);
 }

@@ -96,7 +96,7 @@ Test(reason, no_number_is_without_a_text_and_none_twice)
             cr_expect_neq(item->id, other->id);
             cr_expect_str_neq((const char *)item->ptr, (const char *)other->ptr);
         }
-    cr_expect_eq(n, KV_REASON_PENDING);
+    cr_expect_eq(n, KV_REASON_NOT_IN_VAULT);
 }
 
 static void expect_text(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What happens when something is wrong: the daemon is down, hangs or lies, the socket
-# belongs to somebody else, settings are bad, providers stand in another order.
+# belongs to somebody else, settings are bad.
 # usage: failures.sh BUILD-DIRECTORY
 # shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, sock, keyringd, uid...
 . "$(dirname "$0")/lib.sh"
@@ -79,45 +79,4 @@ no "down: its signature fails clearly" "key p256: cannot reach.*keyvault doctor 
 start_keyring
 ok "up again: the same file signs" sign "$C" pinned.pem
 
-# --- order and preference of providers --------------------------------------------
-conf order1.cnf "default keyvault"
-conf order2.cnf "keyvault default"
-conf order3.cnf "default keyvault preferred"
-conf order4.cnf "keyvault default preferred"
-tls() { # tls CONF VERSION
-  local conf=$1 version=$2 port='' server rc
-  : >server.log
-  with "$conf" openssl s_server -accept 127.0.0.1:0 -naccept 1 -www -key "$uri" -cert p256.crt \
-    >server.log 2>&1 &
-  server=$!
-  pids+=("$server")
-  for _ in $(seq 60); do
-    port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' server.log)
-    [ -n "$port" ] && break
-    kill -0 "$server" 2>/dev/null || break
-    sleep 0.05
-  done
-  printf 'GET / HTTP/1.0\r\n\r\n' | OPENSSL_CONF=/dev/null timeout 10 openssl s_client \
-    -connect "127.0.0.1:$port" -"$version" -CAfile p256.crt -ign_eof >client.log 2>&1
-  grep -q "HTTP/1.0 200" client.log
-  rc=$?
-  kill "$server" 2>/dev/null
-  wait "$server" 2>/dev/null
-  [ $rc = 0 ] || cat server.log client.log
-  return $rc
-}
-request() { with "$1" openssl req -new -key keyvault:///keys/rsa -subj /CN=x -out csr && plain req -in csr -verify -noout; }
-for order in 1 2 3 4; do
-  c=$dir/order$order.cnf
-  ok "order $order: sign and verify EC" sign "$c" "$uri"
-  ok "order $order: sign RSA" sign "$c" keyvault:///keys/rsa rsa.pub
-  ok "order $order: request" request "$c"
-  ok "order $order: verify a foreign certificate" with "$c" openssl verify -CAfile rsa.crt rsa.crt
-  ok "order $order: TLS 1.3" tls "$c" tls1_3
-  if [ "$order" = 1 ]; then
-    ok "order $order: TLS 1.2" tls "$c" tls1_2
-  else # libssl ignores the groups of a provider whose EC keys it does not use
-    no "order $order: TLS 1.2 ECDHE, as the manual says" "no shared cipher" tls "$c" tls1_2
-  fi
-done
 finish

@@ -1,11 +1,21 @@
 # The keys of the tables in docs/provider.md, in a vault and in files: soft/K.pem is the
 # private key, K.pub its public part, K.crt its certificate (subject CN=K, or the fake
 # keyring's name), K.uri.pem the file that names the vault key. Behind lib.sh.
+#
+# KEYVAULT_TEST_KEYS: only these (always with p256 and p384). KEYVAULT_TEST_ORDER: the
+# providers in openssl.cnf, as conf takes them.
 # shellcheck shell=bash disable=SC2034,SC2154 # lib.sh and the scripts
-rsa="rsa2048 rsa3072 rsa4096"
-nist="p256 p384 p521"
-ec="$nist p256k"
-all="$rsa $ec ed25519"
+among() { # among KEY...: those that this run has
+  local k list=
+  for k; do
+    case " ${KEYVAULT_TEST_KEYS:-$k} " in *" $k "*) list="$list $k" ;; esac
+  done
+  echo $list
+}
+rsa=$(among rsa2048 rsa3072 rsa4096)
+nist=$(among p256 p384 p521)
+ec=$(among p256 p384 p521 p256k)
+all=$(among rsa2048 rsa3072 rsa4096 p256 p384 p521 p256k ed25519)
 keys=$all
 
 # --- keys: the vault's, and the same in files -----------------------------------
@@ -39,7 +49,7 @@ if [ "${2-fake}" = real ]; then
   done
   key_file() { "$build/keyvault" key uri-pem "$1"; }
 else
-  conf openssl.cnf "default keyvault"
+  conf openssl.cnf "${KEYVAULT_TEST_ORDER:-default keyvault}"
   vault_name() { # the fake keyring's name of a key
     case "$1" in rsa2048) echo rsa ;; *) echo "$1" ;; esac
   }

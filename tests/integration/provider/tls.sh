@@ -55,6 +55,8 @@ for kind in uri file; do
   by=
   [ $kind = uri ] || by=" key file"
   for group in "rsa2048 p256" "rsa3072 p384" "rsa4096 p521" "p256k ed25519"; do
+    group=$(among $group)
+    [ -n "$group" ] || continue
     ok "s_server starts$by, $group" serve_keys $kind $group
     for k in $group; do
       each "s_server TLS 1.2$by" tls12 $k
@@ -80,9 +82,11 @@ impossible() { # impossible COMMAND KEY CERT
   stop_server
   return $rc
 }
-no "s_server TLS 1.3 p256k" "alert protocol version" impossible ossl "$(key_uri p256k)" p256k.crt
-no "s_server TLS 1.3 p256k, from a file" "alert protocol version" \
-  impossible plain "$(soft p256k)" p256k.crt
+if [ -n "$(among p256k)" ]; then
+  no "s_server TLS 1.3 p256k" "alert protocol version" impossible ossl "$(key_uri p256k)" p256k.crt
+  no "s_server TLS 1.3 p256k, from a file" "alert protocol version" \
+    impossible plain "$(soft p256k)" p256k.crt
+fi
 
 # --- the vault key at the client ----------------------------------------------------
 client() { # client KEY VERSION: by URI and by key file; the server shows whom it saw
@@ -98,6 +102,6 @@ ok "a server that asks for certificates" serve plain -key "$(soft rsa2048)" -cer
   -Verify 2 -verify_return_error -CAfile all.crt -curves $curves
 each "s_client TLS 1.2" client12 $all
 each "s_client TLS 1.3" client13 $rsa $nist ed25519
-no "s_client TLS 1.3 p256k" "alert certificate required" client13 p256k
+[ -z "$(among p256k)" ] || no "s_client TLS 1.3 p256k" "alert certificate required" client13 p256k
 stop_server
 finish
