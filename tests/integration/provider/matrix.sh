@@ -84,10 +84,6 @@ each "smime -sign" smime_sign $rsa $ec
 impossible "smime -sign" "pkcs7 add signature error" smime_sign ed25519
 each "smime -decrypt" smime_decrypt $rsa
 impossible "smime -decrypt" "encryption not supported for this key type" smime_decrypt $ec ed25519
-if [ "${KEYVAULT_TEST_ORDER:-default keyvault}" = "default keyvault" ]; then
-  each "cmp" cmp_request $rsa $ec
-else # its mock server has a key file of its own
-  refused "cmp" "list the default provider before keyvault" cmp_request $rsa $ec
-fi
+each "cmp" cmp_request $rsa $ec
 impossible "cmp" "unsupported key type" cmp_request ed25519
 finish

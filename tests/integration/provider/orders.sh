@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Where keyvault stands in openssl.cnf: behind the default provider, in front of it, or as
-# the default property. Vault keys and TLS work everywhere; what must stand behind the
-# default provider says so.
+# the default property. Vault keys, TLS and the key files of other programs work
+# everywhere; what needs the default provider in front says so.
 # usage: orders.sh BUILD-DIRECTORY
 # shellcheck source=/dev/null disable=SC2154 # lib.sh sets dir, build, script...
 . "$(dirname "$0")/lib.sh"
@@ -31,18 +31,17 @@ cure="list the default provider before keyvault"
 wrong() { # wrong NAME
   ok "$1: temporary keys of TLS by keyvault" by keyvault
   no "$1: genpkey is refused" "$cure" genpkey
-  no "$1: dgst with a key file of its own is refused" "$cure" own_key
 }
 right() { # right NAME
   ok "$1: temporary keys of TLS by the default provider" by default
   ok "$1: genpkey" genpkey
-  ok "$1: dgst with a key file of its own" own_key
 }
 while IFS='|' read -r name order fits runs; do
   conf openssl.cnf "$order"
   [ "$runs" = bystanders ] || ok "$name: every command" commands matrix
   [ "$runs" = bystanders ] || ok "$name: TLS at server and client" commands tls
   ok "$name: a foreign certificate" foreign
+  ok "$name: dgst with a key file of its own" own_key
   ok "$name: programs use their own keys" bystander keys "${own[@]}"
   ok "$name: programs speak TLS with every group" bystander tls "${own[@]}"
   $fits "$name"
