@@ -1,7 +1,7 @@
 """Measure keyvault against key files, in pairs of short runs.
 
     python3 tests/bench/bench.py BUILD [--rounds N] [--seconds S] [--sustained S]
-                                 [--only PART,PART] [--json FILE]
+                                 [--nonces on|off] [--only PART,PART] [--json FILE]
 
 The same key is measured on two sides in every round, one run after the other and the
 other way round in the next, so that the drift of a shared machine hits both sides.
@@ -19,6 +19,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 import softhsm
@@ -280,6 +281,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--sustained", type=float, default=60)
+    parser.add_argument("--nonces", choices=("on", "off", "auto"), default="auto")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
@@ -291,7 +293,11 @@ def main():
         parser.error(f"--only takes {', '.join(PARTS)}")
     print("| what | ratio (median) | range | key file, quiet or peer | vault or flood |")
     print("|---|---|---|---|---|")
-    with Dev(build) as dev:
+    with contextlib.ExitStack() as stack:
+        conf = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".conf"))
+        conf.write(f'keyring {{\n  prepared-nonces = "{args.nonces}"\n}}\n')
+        conf.flush()
+        dev = stack.enter_context(Dev(build, options=["--config", conf.name]))
         bench = Bench(dev, build, args)
         for part in parts:
             run[part](bench)
