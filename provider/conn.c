@@ -32,7 +32,7 @@ static int64_t now_ms(void)
 
 void kv_conn_init(struct kv_conn *conn)
 {
-    *conn = (struct kv_conn){.fd = -1};
+    *conn = (struct kv_conn){.fd = -1, .timer_fd = -1};
     kv_buf_init_secret(&conn->out, KV_FRAME_MAX);
     kv_buf_init_secret(&conn->in, KV_FRAME_MAX);
 }
@@ -142,6 +142,17 @@ static int send_all(struct kv_conn *conn, int64_t deadline)
     return 0;
 }
 
+/* recv(), told as 0, KV_E_UNAVAILABLE or nothing yet (*n = 0). On its own, because a
+ * job may go on in another thread after a pause: a caller must not keep where errno
+ * was. */
+static __attribute__((noinline)) int receive_now(int fd, uint8_t *at, size_t room,
+                                                 size_t *n)
+{
+    ssize_t got = recv(fd, at, room, MSG_DONTWAIT);
+    *n = got > 0 ? (size_t)got : 0;
+    return got == 0 || (got < 0 && is_lasting(errno)) ? KV_E_UNAVAILABLE : 0;
+}
+
 /* Wait, and append what one recv() gives. Returns 0 (also when that is nothing yet) or
  * why no frame will come. */
 static int receive_some(struct kv_conn *conn, int64_t deadline)
@@ -152,16 +163,17 @@ static int receive_some(struct kv_conn *conn, int64_t deadline)
         return KV_E_INVALID;
     if (room > READ_BYTES)
         room = READ_BYTES;
-    int rc = kv_conn_wait(conn, POLLIN, deadline);
+    int rc = conn->on_wait != NULL ? conn->on_wait(conn, deadline)
+                                   : kv_conn_wait(conn, POLLIN, deadline);
     if (rc != 0)
         return rc;
     uint8_t *at = kv_buf_extend(&conn->in, room);
     if (at == NULL)
         return KV_E_NOMEM;
-    ssize_t n = recv(conn->fd, at, room, MSG_DONTWAIT);
-    bool is_lost = n == 0 || (n < 0 && is_lasting(errno));
-    kv_buf_truncate(&conn->in, old_len + (n > 0 ? (size_t)n : 0));
-    return is_lost ? KV_E_UNAVAILABLE : 0;
+    size_t n = 0;
+    rc = receive_now(conn->fd, at, room, &n);
+    kv_buf_truncate(&conn->in, old_len + n);
+    return rc;
 }
 
 /* Read until one whole frame stands in conn->in. */
@@ -210,8 +222,6 @@ static int transfer(struct kv_conn *conn, const struct kv_frame *sent, int64_t d
         goto out;
     }
     KV_TRY(send_all(conn, deadline));
-    if (conn->on_wait != NULL)
-        KV_TRY(conn->on_wait(conn, deadline));
     rc = receive_frame(conn, deadline, reply);
 out:
     return rc;

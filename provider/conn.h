@@ -23,8 +23,8 @@ struct kv_conn {
     uid_t server_uid;
     uid_t client_uid; /* whom the daemon takes us for: the effective uid at connect */
     uint8_t installation[KV_ID_LEN];
-    /* set when the descriptor is announced to an ASYNC job's wait context; 0, or
-     * KV_E_UNAVAILABLE when the answer must not be read */
+    /* set when the descriptor is announced to an ASYNC job's wait context: waits for
+     * bytes; 0, KV_E_TIMEOUT, or KV_E_UNAVAILABLE when they must not be read */
     int (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
     uint32_t generation;
     struct kv_window *window; /* NULL: none */
@@ -32,6 +32,8 @@ struct kv_conn {
     dev_t bell_dev;
     ino_t bell_ino;
     unsigned n_signs; /* until a window is asked for */
+    int timer_fd;     /* announced to the wait context as well, or -1 */
+    bool is_busy;     /* a job is in the middle of a request */
     bool is_broken;   /* to be closed by the wait context, no longer used by us */
     struct kv_buf out;
     struct kv_buf in;

@@ -95,6 +95,12 @@ static bool drip(const struct fake_scene *scene)
     return true;
 }
 
+static bool send_later(const struct fake_scene *scene)
+{
+    (void)usleep(50000);
+    return send_it(scene);
+}
+
 /* --- frames --- */
 
 static bool length_beyond_ceiling(const struct fake_scene *scene)
@@ -316,6 +322,7 @@ static const struct {
     [FAKE_OVERSIZE] = {"oversize", AFTER_HELLO, length_beyond_ceiling},
     [FAKE_WRONG_ID] = {"wrong-id", AFTER_HELLO, other_id},
     [FAKE_DRIP] = {"drip", AFTER_HELLO, drip},
+    [FAKE_SLOW] = {"slow", AFTER_INFO, send_later},
     [FAKE_SEALED] = {"sealed", 0, NULL},
     [FAKE_DENIED] = {"denied", 0, NULL},
     [FAKE_NO_SERVICE] = {"no-service", 0, NULL},

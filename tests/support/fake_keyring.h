@@ -26,6 +26,7 @@ enum fake_mode {
     FAKE_OVERSIZE,   /* a length beyond the ceiling */
     FAKE_WRONG_ID,   /* a reply to another request */
     FAKE_DRIP,       /* one byte every 100 ms */
+    FAKE_SLOW,       /* good, but each reply after 50 ms */
     FAKE_SEALED,
     FAKE_DENIED,
     FAKE_NO_SERVICE, /* OPEN and INFO cannot be answered, SIGN can */

@@ -319,7 +319,21 @@ static int sign_in_job(void *arg)
     return 1;
 }
 
-/* Run a job as a server's loop does; returns how often it paused. */
+/* Wait for one of the descriptors of a paused job, as a server's loop does. */
+static void wait_for_job(ASYNC_WAIT_CTX *wait_ctx)
+{
+    OSSL_ASYNC_FD fds[2];
+    struct pollfd pfds[2];
+    size_t n = 0;
+    cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, NULL, &n), 1);
+    cr_assert_eq(n, 2, "the connection and the timer");
+    cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, fds, &n), 1);
+    for (size_t i = 0; i < n; i++)
+        pfds[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    cr_assert_geq(poll(pfds, n, 5000), 1, "a descriptor tells when to resume");
+}
+
+/* Returns how often the job paused. */
 static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
 {
     ASYNC_JOB *async = NULL;
@@ -333,14 +347,8 @@ static int run_job(ASYNC_WAIT_CTX *wait_ctx, struct job *job)
         if (state == ASYNC_FINISH)
             return n_pauses;
         cr_assert_eq(state, ASYNC_PAUSE);
-        OSSL_ASYNC_FD fd = -1;
-        size_t n_fds = 1;
         n_pauses++;
-        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, NULL, &n_fds), 1);
-        cr_assert_eq(n_fds, 1);
-        cr_assert_eq(ASYNC_WAIT_CTX_get_all_fds(wait_ctx, &fd, &n_fds), 1);
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        cr_assert_eq(poll(&pfd, 1, 5000), 1, "the descriptor tells when to resume");
+        wait_for_job(wait_ctx);
     }
 }
 
@@ -364,6 +372,15 @@ static void test_jobs(void)
     cr_expect_eq(job.result, 1, "a broken connection is survived");
     (void)run_job(wait_ctx, &job);
     cr_expect_eq(job.result, 1);
+    ASYNC_WAIT_CTX_free(wait_ctx);
+    /* The timer ends what the daemon does not. */
+    fake_keyring_set_mode(paused.keyring, FAKE_HANG);
+    wait_ctx = ASYNC_WAIT_CTX_new();
+    int64_t start_ms = kv_monotonic_ms(kv_clock_system());
+    (void)run_job(wait_ctx, &job);
+    cr_expect_eq(job.result, 0);
+    cr_expect_lt(kv_monotonic_ms(kv_clock_system()) - start_ms, 2500);
+    ERR_clear_error();
     ASYNC_WAIT_CTX_free(wait_ctx);
     ASYNC_cleanup_thread();
     EVP_PKEY_free(job.key);

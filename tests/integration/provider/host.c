@@ -109,6 +109,18 @@ int host_sign_raw(EVP_PKEY *pkey, unsigned char *sig, size_t *len, const void *t
     return ok;
 }
 
+int host_verify(int k, const unsigned char *sig, size_t len, const void *tbs,
+                size_t tbs_len)
+{
+    EVP_PKEY *public_key = host_keys[k].public_key;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int ok = EVP_DigestVerifyInit_ex(ctx, NULL, digest_of(public_key), NULL, NULL,
+                                     public_key, NULL) == 1 &&
+             EVP_DigestVerify(ctx, sig, len, tbs, tbs_len) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok ? 0 : -1;
+}
+
 int host_sign(int k, unsigned number)
 {
     unsigned char sig[1024];
@@ -120,13 +132,9 @@ int host_sign(int k, unsigned number)
         return host_fail("signing failed");
     if (ERR_peek_error() != 0)
         return host_fail("a successful signature left an error on the queue");
-    EVP_PKEY *public_key = host_keys[k].public_key;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int ok = EVP_DigestVerifyInit_ex(ctx, NULL, digest_of(public_key), NULL, NULL,
-                                     public_key, NULL) == 1 &&
-             EVP_DigestVerify(ctx, sig, len, (unsigned char *)message, (size_t)n) == 1;
-    EVP_MD_CTX_free(ctx);
-    return ok ? 0 : host_fail("the signature does not verify");
+    if (host_verify(k, sig, len, message, (size_t)n) != 0)
+        return host_fail("the signature does not verify");
+    return 0;
 }
 
 int host_sign_refused(int k, const char *what, const char *cure)

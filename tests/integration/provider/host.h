@@ -37,6 +37,10 @@ void host_free_all(void);
 int host_sign_raw(EVP_PKEY *pkey, unsigned char *sig, size_t *len, const void *tbs,
                   size_t tbs_len);
 
+/* Verify with the public key. 0 or -1. */
+int host_verify(int k, const unsigned char *sig, size_t len, const void *tbs,
+                size_t tbs_len);
+
 /* Sign a message that contains `number`, verify, and look that the error queue stayed
  * empty. 0, or -1 after host_fail. */
 int host_sign(int k, unsigned number);
