@@ -9,7 +9,7 @@
 
 #include "tests/support/evp_check.h"
 
-TestSuite(evp_hostile, .timeout = 100, .init = evp_check_open, .fini = evp_check_close);
+TestSuite(evp_hostile, .timeout = 200, .init = evp_check_open, .fini = evp_check_close);
 
 #define BEGIN "-----BEGIN KEYVAULT KEY URI-----\n"
 #define END "-----END KEYVAULT KEY URI-----\n"
