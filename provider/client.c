@@ -195,7 +195,6 @@ static int put_message(struct kv_buf *out, enum kv_verb verb, const void *msg)
         kv_msg_derive_put(out, msg);
         return 0;
     case KV_VERB_HELLO:
-    case KV_VERB_WINDOW:
     case KV_VERB_ROLE_FIRST:
         break;
     }

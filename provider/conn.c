@@ -19,7 +19,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "provider/window.h"
 #include "store/core/clock.h"
 #include "store/core/str.h"
 
@@ -51,7 +50,6 @@ bool kv_conn_is_usable(const struct kv_conn *conn)
 
 void kv_conn_close(struct kv_conn *conn)
 {
-    kv_window_close(conn);
     if (kv_conn_is_ours(conn))
         (void)close(conn->fd); /* nothing to do about a failed close */
     kv_buf_free(&conn->out);
@@ -107,7 +105,7 @@ static bool is_lasting(int errno_value)
 /* Wait until `deadline` for `events`. Returns 0, KV_E_TIMEOUT or KV_E_UNAVAILABLE. What
  * is there already counts however late it is: an ASYNC job may have been paused for
  * longer by its host. */
-int kv_conn_wait(const struct kv_conn *conn, short events, int64_t deadline)
+static int wait_for(const struct kv_conn *conn, short events, int64_t deadline)
 {
     for (;;) {
         int64_t left = deadline - now_ms();
@@ -134,8 +132,8 @@ static int send_all(struct kv_conn *conn, int64_t deadline)
             done += (size_t)n;
             continue;
         }
-        int rc = is_lasting(errno) ? KV_E_UNAVAILABLE
-                                   : kv_conn_wait(conn, POLLOUT, deadline);
+        int rc =
+            is_lasting(errno) ? KV_E_UNAVAILABLE : wait_for(conn, POLLOUT, deadline);
         if (rc != 0)
             return rc;
     }
@@ -164,7 +162,7 @@ static int receive_some(struct kv_conn *conn, int64_t deadline)
     if (room > READ_BYTES)
         room = READ_BYTES;
     int rc = conn->on_wait != NULL ? conn->on_wait(conn, deadline)
-                                   : kv_conn_wait(conn, POLLIN, deadline);
+                                   : wait_for(conn, POLLIN, deadline);
     if (rc != 0)
         return rc;
     uint8_t *at = kv_buf_extend(&conn->in, room);
@@ -207,26 +205,6 @@ struct limit {
     int64_t deadline_ms; /* monotonic */
 };
 
-/* Send what stands in conn->out and get the reply, by the window or by the socket. */
-static int transfer(struct kv_conn *conn, const struct kv_frame *sent, int64_t deadline,
-                    struct kv_frame *reply)
-{
-    size_t frame_len = 0;
-    int rc = 0;
-    if (kv_window_takes(conn, sent)) {
-        KV_TRY(kv_window_exchange(conn, deadline));
-        rc = kv_frame_decode(conn->in.data, conn->in.len, KV_FRAME_MAX, reply,
-                             &frame_len) == 1
-                 ? 0
-                 : KV_E_INVALID;
-        goto out;
-    }
-    KV_TRY(send_all(conn, deadline));
-    rc = receive_frame(conn, deadline, reply);
-out:
-    return rc;
-}
-
 static int exchange_within(struct kv_conn *conn, const struct limit *limit,
                            struct kv_frame *reply, struct kv_err *err)
 {
@@ -238,11 +216,9 @@ static int exchange_within(struct kv_conn *conn, const struct limit *limit,
         return kv_err_set(err, KV_E_TOO_BIG, "client.too-big",
                           "the request does not fit into one frame of %d bytes",
                           KV_FRAME_MAX);
-    int rc = 0;
-    if (sent.verb == KV_VERB_SIGN && kv_window_is_due(conn))
-        rc = kv_window_open(conn, limit->deadline_ms);
+    int rc = send_all(conn, limit->deadline_ms);
     if (rc == 0)
-        rc = transfer(conn, &sent, limit->deadline_ms, reply);
+        rc = receive_frame(conn, limit->deadline_ms, reply);
     kv_buf_reset(&conn->out); /* a message to sign does not linger */
     if (rc == KV_E_TIMEOUT)
         return late(err, limit->timeout_ms);

@@ -27,14 +27,9 @@ struct kv_conn {
      * bytes; 0, KV_E_TIMEOUT, or KV_E_UNAVAILABLE when they must not be read */
     int (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
     uint32_t generation;
-    struct kv_window *window; /* NULL: none */
-    int bell;
-    dev_t bell_dev;
-    ino_t bell_ino;
-    unsigned n_signs; /* until a window is asked for */
-    int timer_fd;     /* announced to the wait context as well, or -1 */
-    bool is_busy;     /* a job is in the middle of a request */
-    bool is_broken;   /* to be closed by the wait context, no longer used by us */
+    int timer_fd;   /* announced to the wait context as well, or -1 */
+    bool is_busy;   /* a job is in the middle of a request */
+    bool is_broken; /* to be closed by the wait context, no longer used by us */
     struct kv_buf out;
     struct kv_buf in;
 };
@@ -83,9 +78,6 @@ bool kv_conn_is_usable(const struct kv_conn *conn);
  * after a failure the connection must be closed. */
 int kv_conn_exchange(struct kv_conn *conn, const struct kv_conn_target *target,
                      struct kv_frame *reply, struct kv_err *err) KV_MUST_CHECK;
-
-/* Wait for events of poll(2). Returns 0, KV_E_TIMEOUT or KV_E_UNAVAILABLE. */
-int kv_conn_wait(const struct kv_conn *conn, short events, int64_t deadline_ms);
 
 /* Start the next request in conn->out; returns what kv_frame_end wants. */
 size_t kv_conn_begin(struct kv_conn *conn, enum kv_verb verb);

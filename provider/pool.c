@@ -25,7 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "provider/window.h"
 #include "store/core/clock.h"
 
 #define KV_WAYS 4
@@ -98,9 +97,8 @@ static bool claim(struct kv_pool_slot *slot, uint64_t self)
     if ((seen & BUSY) != 0) {
         struct kv_conn inherited = slot->conn;
         kv_conn_init(&slot->conn);
-        kv_window_close(&inherited); /* our copies of what the parent has */
         if (kv_conn_is_ours(&inherited))
-            (void)close(inherited.fd);
+            (void)close(inherited.fd); /* our copy of the parent's descriptor */
     } else {
         kv_conn_close(&slot->conn);
     }

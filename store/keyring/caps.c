@@ -9,7 +9,6 @@
 #include "store/keyring/channel_internal.h"
 
 #define FILES_OTHERWISE 128 /* loops, sockets, log, the service */
-#define FILES_OF_ONE 2      /* the socket, and the bell of a window */
 #define CONNS_LEAST 16
 
 static const unsigned share[KV_CAPS_N] = {
@@ -21,10 +20,9 @@ void kv_caps_init(struct kv_caps *caps, uint64_t n_files)
 {
     memset(caps, 0, sizeof(*caps));
     KV_ASSERT(pthread_mutex_init(&caps->lock, NULL) == 0);
-    const uint64_t n_left = n_files > FILES_OTHERWISE ? n_files - FILES_OTHERWISE : 0;
     uint64_t n_conns = KV_CHANNEL_CONNS_MAX;
-    if (n_files > 0 && n_left / FILES_OF_ONE < n_conns)
-        n_conns = n_left / FILES_OF_ONE;
+    if (n_files > 0 && n_files < KV_CHANNEL_CONNS_MAX + FILES_OTHERWISE)
+        n_conns = n_files > FILES_OTHERWISE ? n_files - FILES_OTHERWISE : 0;
     caps->max[KV_CAP_CONNS] = n_conns > CONNS_LEAST ? (unsigned)n_conns : CONNS_LEAST;
     caps->max[KV_CAP_WORKS] = KV_CHANNEL_WORKS_MAX;
 }

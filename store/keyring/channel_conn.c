@@ -26,17 +26,17 @@
 
 static void maybe_free(struct kv_conn *conn)
 {
-    if (conn->n_handles > 0 || conn->n_works > 0)
+    if (!conn->is_freed || conn->n_works > 0)
         return;
     kv_buf_free(&conn->in);
     kv_buf_free(&conn->unsent);
     free(conn);
 }
 
-void kv_conn_on_closed(uv_handle_t *handle)
+static void on_closed(uv_handle_t *handle)
 {
     struct kv_conn *conn = handle->data;
-    conn->n_handles--;
+    conn->is_freed = true;
     maybe_free(conn);
 }
 
@@ -67,9 +67,8 @@ void kv_conn_close(struct kv_conn *conn)
     if (--loop->n_conns == 0)
         (void)uv_timer_stop(&loop->timer); /* cannot fail for a live handle */
     (void)uv_poll_stop(&conn->poll);       /* the same */
-    uv_close((uv_handle_t *)&conn->poll, kv_conn_on_closed);
+    uv_close((uv_handle_t *)&conn->poll, on_closed);
     close(conn->fd);
-    kv_window_close(conn);
     kv_caps_leave(&loop->channel->caps, KV_CAP_CONNS, conn->peer.uid);
     kv_buf_free(&conn->unsent);
     (void)note_unsent(conn);
@@ -174,7 +173,6 @@ static struct kv_work *work_begin(struct kv_conn *conn, const struct kv_frame *f
     work->home = &conn->loop->queue;
     work->peer = conn->peer;
     work->begun_us = kv_ring_now_us(channel->config.ring);
-    work->is_by_window = conn->is_by_window;
     conn->n_works++;
     atomic_fetch_add(&channel->n_works, 1);
     return work;
@@ -256,22 +254,11 @@ static void refuse_frame(struct kv_conn *conn)
     put_error(conn, &(struct kv_frame){.id = 0}, KV_E_INVALID, &err);
 }
 
-/* Its reply carries descriptors, so it goes by itself, behind what there is. */
-static void serve_window_request(struct kv_conn *conn, const struct kv_frame *frame)
-{
-    flush_replies(conn);
-    if (conn->is_closed)
-        return;
-    const int rc = kv_window_open(conn, frame);
-    if (rc != 0)
-        put_error(conn, frame, rc, &KV_ERR_INIT);
-}
-
 /* Serve every whole frame at the front of `data`; returns how many bytes that took. */
 static size_t serve_all(struct kv_conn *conn, const uint8_t *data, size_t len)
 {
     size_t done = 0;
-    while (!conn->closes_when_sent && !conn->is_closed) {
+    while (!conn->closes_when_sent) {
         struct kv_frame frame;
         size_t frame_len = 0;
         const int rc =
@@ -282,29 +269,10 @@ static size_t serve_all(struct kv_conn *conn, const uint8_t *data, size_t len)
             refuse_frame(conn);
             break;
         }
-        if (frame.verb == KV_VERB_WINDOW && frame.flags == 0)
-            serve_window_request(conn, &frame);
-        else
-            serve_frame(conn, &frame, NULL);
+        serve_frame(conn, &frame, NULL);
         done += frame_len;
     }
     return done;
-}
-
-static void deliver(struct kv_conn *conn, bool is_by_window)
-{
-    if (is_by_window)
-        kv_window_answer(conn);
-    else
-        flush_replies(conn);
-}
-
-void kv_conn_serve_window(struct kv_conn *conn, const struct kv_frame *frame)
-{
-    conn->is_by_window = true;
-    serve_frame(conn, frame, NULL);
-    conn->is_by_window = false;
-    kv_window_answer(conn);
 }
 
 /* `n` new bytes stand in the loop's buffer. */
@@ -377,7 +345,6 @@ void kv_conn_start(struct kv_loop *loop, struct kv_work *work)
         return;
     }
     conn->poll.data = conn;
-    conn->n_handles = 1;
     conn->loop = loop;
     conn->fd = work->fd;
     conn->peer = work->peer;
@@ -403,10 +370,9 @@ void kv_conn_resume(struct kv_work *work)
     if (!conn->is_closed) {
         const bool is_again = work->kind == KV_WORK_ASK && work->rc == KV_SERVE_AGAIN;
         const bool must_ask = work->kind == KV_WORK_POOL && work->rc == KV_SERVE_ASK;
-        const bool is_by_window = work->is_by_window;
         if (is_again || must_ask) {
             serve_frame(conn, &work->frame, work);
-            deliver(conn, is_by_window);
+            flush_replies(conn);
             return;
         }
         if (work->rc == 0)
@@ -415,7 +381,7 @@ void kv_conn_resume(struct kv_work *work)
         else
             put_error(conn, &work->frame, work->rc < 0 ? work->rc : KV_E_BUSY,
                       &work->err);
-        deliver(conn, is_by_window);
+        flush_replies(conn);
     }
     work_end(conn, work);
     maybe_free(conn);

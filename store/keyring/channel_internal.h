@@ -53,13 +53,6 @@ struct kv_loop {
 /* One connection; lives on its loop's thread. */
 struct kv_conn {
     uv_poll_t poll;
-    uv_poll_t bell_poll;
-    struct kv_window *window; /* NULL: none */
-    int bell;                 /* eventfd; with a window only */
-    uint32_t n_asked;         /* requests taken from the window */
-    bool is_window_busy;      /* the last of them has no answer yet */
-    bool is_by_window;        /* so came the frame that is being served */
-    unsigned n_handles;       /* whose close callback has not run */
     struct kv_loop *loop;
     struct kv_conn *prev;
     struct kv_conn *next;
@@ -67,6 +60,7 @@ struct kv_conn {
     struct kv_peer peer;
     unsigned n_works;      /* frames that wait elsewhere; keeps the memory */
     bool is_closed;        /* the descriptor is gone */
+    bool is_freed;         /* the handle's close callback has run */
     bool closes_when_sent; /* after a malformed frame */
     int events;            /* what `poll` waits for */
     uint64_t stall_ms;     /* since when a frame is half read or a reply unsent */
@@ -103,23 +97,6 @@ void kv_conn_start(struct kv_loop *loop, struct kv_work *work);
 void kv_conn_resume(struct kv_work *work);
 
 void kv_conn_close(struct kv_conn *conn);
-
-/* Serve a frame that came by the window. */
-void kv_conn_serve_window(struct kv_conn *conn, const struct kv_frame *frame);
-
-/* Close callback of a connection's handles. */
-void kv_conn_on_closed(uv_handle_t *handle);
-
-/* Make the window and answer the request for it, by the socket. Returns 0 (the
- * connection may be closed), KV_E_EXISTS, KV_E_BUSY or KV_E_NOMEM: then nothing was
- * sent. */
-int kv_window_open(struct kv_conn *conn, const struct kv_frame *request) KV_MUST_CHECK;
-
-/* Put the reply that stands in the loop's buffer into the window. */
-void kv_window_answer(struct kv_conn *conn);
-
-/* Give up the window when the connection closes. */
-void kv_window_close(struct kv_conn *conn);
 
 /* Close if a frame or a reply has stalled. */
 void kv_conn_check_stall(struct kv_conn *conn, uint64_t now_ms);

@@ -34,7 +34,7 @@
 #define POOL_SLOT (KV_KEY_SLOTS - 1 - POOL_THREADS)
 #define DRAIN_TICK_MS 10
 #define SWEEP_MS 500
-#define FILES_WANTED 8448
+#define FILES_WANTED 8192
 
 _Static_assert(KV_CHANNEL_THREADS_MAX <= POOL_SLOT, "one key slot per thread");
 

@@ -18,7 +18,6 @@
 #ifndef KV_STORE_KEYRING_PROTOCOL_H
 #define KV_STORE_KEYRING_PROTOCOL_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,7 +47,6 @@ enum kv_verb {
     KV_VERB_SIGN = 6,
     KV_VERB_DECRYPT = 7,
     KV_VERB_DERIVE = 8,       /* ECDH */
-    KV_VERB_WINDOW = 9,       /* a shared page for SIGN; see struct kv_window */
     KV_VERB_ROLE_FIRST = 256, /* store/keyring/role.h */
 };
 
@@ -92,26 +90,6 @@ enum kv_md {
 
 enum kv_sig { KV_SIG_PKCS1 = 1, KV_SIG_PSS = 2, KV_SIG_ECDSA = 3, KV_SIG_EDDSA = 4 };
 enum kv_enc { KV_ENC_OAEP = 1, KV_ENC_RSA1_5 = 2, KV_ENC_TLS = 3 };
-
-/* A page of memory that both ends of one connection see. It carries SIGN, whose way
- * costs as much as the signature: writing to the bell and one wait on a futex are half
- * as dear as four calls on a socket.
- *
- * The reply to WINDOW brings two descriptors (SCM_RIGHTS): the memory, which cannot
- * change its size, and the bell, an eventfd. The client puts one whole frame into
- * `request`, increments `asked` and adds 1 to the bell. The keyring copies the frame,
- * serves it as one that came by the socket, puts the whole reply into `reply`, sets
- * `answered` to the value of `asked`, and wakes the futex `answered`. One request at a
- * time, SIGN only; anything else closes the connection. `is_closed` is set when no
- * answer will come. */
-struct kv_window {
-    _Atomic uint32_t asked;
-    _Atomic uint32_t answered;
-    _Atomic uint32_t is_closed;
-    uint8_t spare[52];
-    uint8_t request[1984];
-    uint8_t reply[2048];
-};
 
 struct kv_frame {
     uint32_t id;

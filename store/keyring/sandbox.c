@@ -94,7 +94,6 @@ static const int allowed[] = {
     SCMP_SYS(sigaltstack),   SCMP_SYS(restart_syscall), SCMP_SYS(exit),
     SCMP_SYS(exit_group),    SCMP_SYS(fstat),           SCMP_SYS(newfstatat),
     SCMP_SYS(lseek),         SCMP_SYS(membarrier),      SCMP_SYS(rseq),
-    SCMP_SYS(memfd_create),  SCMP_SYS(ftruncate),       SCMP_SYS(eventfd2),
 };
 
 /* Tried by libc for comfort; told no. */
@@ -122,8 +121,6 @@ static int add_rules(scmp_filter_ctx ctx)
                                SCMP_A1(SCMP_CMP_EQ, F_GETFL, 0));
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                                SCMP_A1(SCMP_CMP_EQ, F_SETFL, 0));
-    failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS, 0));
     failed |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
                                SCMP_A1(SCMP_CMP_EQ, FIONBIO, 0));
     return failed;

@@ -38,7 +38,6 @@ struct kv_work {
     struct kv_ask ask;
     unsigned n_asks;
     int64_t begun_us;  /* when it was made; 0: not told */
-    bool is_by_window; /* how the frame came, and how its reply goes */
     uint64_t round;    /* of the pool: one work of each uid */
     int rc;            /* of kv_serve, kv_serve_answer or kv_role_serve */
     struct kv_buf out; /* payload of the reply, secret */

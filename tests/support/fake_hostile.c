@@ -349,14 +349,6 @@ static const struct {
     [FAKE_BAD_CERTS] = {"bad-certs", VERB(KV_VERB_CERT), certificates_of_garbage},
     [FAKE_NO_CERTS] = {"no-certs", VERB(KV_VERB_CERT), no_certificates},
     [FAKE_SAME_PAGE] = {"same-page", VERB(KV_VERB_LIST), same_page},
-    [FAKE_NO_WINDOW] = {"no-window", 0, NULL},
-    [FAKE_WINDOW_BARE] = {"window-bare", 0, NULL},
-    [FAKE_WINDOW_HALF] = {"window-half", 0, NULL},
-    [FAKE_WINDOW_SMALL] = {"window-small", 0, NULL},
-    [FAKE_WINDOW_UNSEALED] = {"window-unsealed", 0, NULL},
-    [FAKE_WINDOW_LONG] = {"window-long", 0, NULL},
-    [FAKE_WINDOW_GARBAGE] = {"window-garbage", 0, NULL},
-    [FAKE_WINDOW_SILENT] = {"window-silent", 0, NULL},
 };
 
 const char *fake_mode_name(enum fake_mode mode)

@@ -18,7 +18,6 @@
 #include "store/core/str.h"
 #include "tests/support/fake_hostile.h"
 #include "tests/support/fake_keys.h"
-#include "tests/support/fake_window.h"
 
 #define MAX_CONNECTIONS 1024
 
@@ -230,57 +229,42 @@ static int answer(struct fake_keyring *keyring, const struct kv_frame *request,
     }
 }
 
-/* The whole good reply to a request. */
-static void put_reply(void *arg, const struct kv_frame *request, struct kv_buf *out)
+static bool reply_to(struct fake_keyring *keyring, int fd,
+                     const struct kv_frame *request)
 {
-    struct fake_keyring *keyring = arg;
     struct kv_buf payload;
+    struct kv_buf out;
     kv_buf_init(&payload, KV_FRAME_MAX);
+    kv_buf_init(&out, KV_FRAME_MAX);
+    int mode = keyring->mode;
     int status = answer(keyring, request, &payload);
     struct kv_frame reply = {.id = request->id,
                              .verb = request->verb,
                              .flags = KV_FRAME_REPLY,
                              .status = status};
-    size_t begin = kv_frame_begin(out, &reply);
+    size_t begin = kv_frame_begin(&out, &reply);
     if (status != 0) {
         struct kv_err err = KV_ERR_INIT;
         (void)kv_err_set(&err, status, "fake.refused", "the fake keyring says: %s",
                          kv_code_text(status));
-        kv_msg_error_put(out, &err);
+        kv_msg_error_put(&out, &err);
     } else {
-        (void)kv_buf_append(out, payload.data, payload.len);
+        (void)kv_buf_append(&out, payload.data, payload.len);
     }
-    kv_frame_end(out, begin);
-    kv_buf_free(&payload);
-}
-
-static bool reply_to(struct fake_keyring *keyring, int fd,
-                     const struct kv_frame *request)
-{
-    struct kv_buf out;
-    kv_buf_init(&out, KV_FRAME_MAX);
-    int mode = keyring->mode;
-    put_reply(keyring, request, &out);
+    kv_frame_end(&out, begin);
     const struct fake_scene scene = {
         .mode = &keyring->mode, .fd = fd, .request = request, .out = &out};
     bool go_on = fake_hostile_applies(mode, request->verb)
                      ? fake_hostile_reply(mode, &scene)
                      : fake_send_all(fd, out.data, out.len);
+    kv_buf_free(&payload);
     kv_buf_free(&out);
     return go_on;
-}
-
-/* Whether this request gets a window. */
-static bool opens_window(struct fake_keyring *keyring, const struct kv_frame *request)
-{
-    return request->verb == KV_VERB_WINDOW && keyring->mode != FAKE_NO_WINDOW &&
-           !fake_hostile_applies(keyring->mode, request->verb);
 }
 
 static void *serve(void *arg)
 {
     struct peer peer = *(struct peer *)arg;
-    struct fake_window *window = NULL;
     free(arg);
     struct kv_buf in;
     kv_buf_init(&in, KV_FRAME_MAX);
@@ -295,20 +279,13 @@ static void *serve(void *arg)
         int got = 0;
         while (go_on && (got = kv_frame_decode(in.data, in.len, KV_FRAME_MAX, &frame,
                                                &frame_len)) == 1) {
-            if (opens_window(peer.keyring, &frame) && window == NULL) {
-                atomic_fetch_add(&peer.keyring->counts.windows, 1);
-                window = fake_window_open(peer.fd, &frame, &peer.keyring->mode,
-                                          put_reply, peer.keyring);
-            } else {
-                go_on = reply_to(peer.keyring, peer.fd, &frame);
-            }
+            go_on = reply_to(peer.keyring, peer.fd, &frame);
             kv_buf_consume(&in, frame_len);
         }
         if (got < 0)
             break;
     }
     kv_buf_free(&in);
-    fake_window_close(window);
     pthread_mutex_lock(&peer.keyring->lock);
     (void)close(peer.fd);
     peer.keyring->fds[peer.index] = -1;

@@ -56,15 +56,6 @@ enum fake_mode {
     FAKE_BAD_CERTS,
     FAKE_NO_CERTS,
     FAKE_SAME_PAGE, /* a list without end */
-    /* windows */
-    FAKE_NO_WINDOW,       /* as a keyring that does not know them */
-    FAKE_WINDOW_BARE,     /* without descriptors */
-    FAKE_WINDOW_HALF,     /* with one */
-    FAKE_WINDOW_SMALL,    /* memory that is too short */
-    FAKE_WINDOW_UNSEALED, /* memory that may become shorter */
-    FAKE_WINDOW_LONG,     /* a reply longer than the window */
-    FAKE_WINDOW_GARBAGE,  /* a reply to nothing */
-    FAKE_WINDOW_SILENT,   /* wakes without an answer */
     FAKE_N_MODES,
 };
 
@@ -74,7 +65,6 @@ struct fake_counts {
     _Atomic unsigned opens;
     _Atomic unsigned infos;
     _Atomic unsigned signs;
-    _Atomic unsigned windows;
 };
 
 struct fake_keyring;

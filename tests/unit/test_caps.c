@@ -97,8 +97,8 @@ Test(caps, few_descriptors_mean_few_connections)
     } rows[] = {
         {0, KV_CHANNEL_CONNS_MAX},
         {1u << 20, KV_CHANNEL_CONNS_MAX},
-        {1024, 448},
-        {200, 36},
+        {1024, 896},
+        {200, 72},
         {20, 16},
     };
     caps = malloc(sizeof(*caps));
