@@ -248,6 +248,17 @@ static struct ordering *new_ordering(struct kv_call *call)
     return ordering;
 }
 
+/* Names that other paths of the API have below /certificates. */
+static int check_reserved(const struct kv_call *call, struct kv_err *err)
+{
+    if (!kv_str_equal_nocase(call->name, "contacts") &&
+        !kv_str_equal_nocase(call->name, "issuers") &&
+        !kv_str_equal_nocase(call->name, "restore"))
+        return 0;
+    return kv_err_set(err, KV_E_INVALID, "api.bad-name",
+                      "no certificate can have the name '%s'", call->name);
+}
+
 /* Members that create and import share. */
 static int read_common(const struct kv_call *call, struct kv_order_request *request,
                        struct kv_err *err)
@@ -256,6 +267,7 @@ static int read_common(const struct kv_call *call, struct kv_order_request *requ
         .is_enabled = true, .nbf_s = KV_TIME_NONE, .exp_s = KV_TIME_NONE};
     int rc = 0;
     request->name = call->name;
+    KV_TRY(check_reserved(call, err));
     KV_TRY(kv_json_object(call->body, "policy", KV_OPTIONAL, &request->policy, err));
     KV_TRY(
         kv_json_bool(call->body, "preserveCertOrder", &request->preserves_order, err));

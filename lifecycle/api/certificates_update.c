@@ -220,6 +220,11 @@ static int read_request(const struct kv_call *call, struct updating *updating,
         (struct kv_call_attrs){.is_enabled = (row->flags & KV_ROW_ENABLED) != 0,
                                .nbf_s = row->nbf_s,
                                .exp_s = row->exp_s};
+    if ((row->flags & KV_ROW_PENDING) != 0)
+        KV_TRY(kv_err_set(err, KV_E_EXISTS, "cert.in-progress",
+                          "the version of the certificate '%s' has not been issued: "
+                          "nothing can be said of it yet",
+                          call->name));
     KV_TRY(kv_json_object(call->body, "policy", KV_OPTIONAL, &policy, err));
     KV_TRY(kv_json_attrs(call->body, &updating->attrs, err));
 out:
@@ -242,8 +247,6 @@ static void version_loaded(struct kv_task *task)
     int rc = read_request(call, updating, &err);
     if (rc != 0)
         kv_task_fail(task, rc, &err);
-    else if ((updating->version.row.flags & KV_ROW_PENDING) != 0)
-        put_certificate(task); /* its key and secret are not there yet */
     else
         kv_task_load(task, KV_KIND_KEY, call->name, updating->version.row.key.version,
                      key_loaded);

@@ -299,8 +299,9 @@ static void list_version(struct kv_task *task)
     struct kv_call *call = kv_call_of(task);
     struct deleting *deleting = call->data;
     const struct kv_row *head = &deleting->heads[deleting->at].row;
-    deleting->items =
-        kv_json_append(deleting->items, list_item(call, head, &task->object));
+    if (task->object.row.row_version != 0) /* else purged meanwhile */
+        deleting->items =
+            kv_json_append(deleting->items, list_item(call, head, &task->object));
     deleting->at++;
     list_next(call);
 }
@@ -311,7 +312,7 @@ static void list_next(struct kv_call *call)
     if (deleting->at < deleting->n_heads) {
         struct kv_row_key key = deleting->heads[deleting->at].row.key;
         memcpy(key.version, deleting->heads[deleting->at].row.current, KV_ID_LEN);
-        kv_task_load_row(&call->task, &key, list_version);
+        kv_task_find_row(&call->task, &key, list_version);
         return;
     }
     json_t *items = deleting->items;

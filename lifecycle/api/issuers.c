@@ -251,13 +251,18 @@ static void set_found(struct kv_task *task)
 static void set(struct kv_call *call)
 {
     struct kv_err err = KV_ERR_INIT;
-    if (!kv_str_equal_nocase(call->name, "Self") &&
-        !kv_str_equal_nocase(call->name, "Unknown")) {
+    static const char *const reserved[] = {"Self",   "Unknown",  "pending",
+                                           "policy", "versions", "merge"};
+    size_t i = 0;
+    while (i < sizeof(reserved) / sizeof(reserved[0]) &&
+           !kv_str_equal_nocase(call->name, reserved[i]))
+        i++;
+    if (i == sizeof(reserved) / sizeof(reserved[0])) {
         find(call, set_found);
         return;
     }
     kv_err_set(&err, KV_E_INVALID, "api.bad-name",
-               "every vault has the issuer '%s' already", call->name);
+               "no issuer can be given the name '%s'", call->name);
     kv_task_fail(&call->task, KV_E_INVALID, &err);
 }
 

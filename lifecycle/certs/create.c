@@ -55,8 +55,11 @@ static void request_signed(struct kv_task *task)
     kv_task_put_doc(task, &order->row, 0,
                     json_pack("{s:[],s:s,s:O*}", "chain", "contentType",
                               order->policy.content_type, "tags", order->tags));
-    if (order->heads[KV_HEAD_CERTIFICATE].row_version == 0)
-        kv_task_put_head(task, &order->heads[KV_HEAD_CERTIFICATE], &order->row);
+    struct kv_row *head = &order->heads[KV_HEAD_CERTIFICATE];
+    if (head->row_version == 0)
+        kv_task_put_head(task, head, &order->row);
+    else /* as it was: whoever deletes the name meanwhile makes this a conflict */
+        kv_task_put_row(task, head, head->row_version);
     kv_task_commit(task, committed);
 }
 

@@ -331,6 +331,12 @@ void kv_task_load_row(struct kv_task *task, const struct kv_row_key *key,
     start_read(task, key, READ_ROW, false, next);
 }
 
+void kv_task_find_row(struct kv_task *task, const struct kv_row_key *key,
+                      kv_task_fn next)
+{
+    start_read(task, key, READ_ROW, true, next);
+}
+
 struct kv_object kv_task_take_object(struct kv_task *task)
 {
     struct kv_object object = task->object;

@@ -85,6 +85,10 @@ void kv_task_find_head(struct kv_task *task, uint8_t kind, const char *name,
 void kv_task_load_row(struct kv_task *task, const struct kv_row_key *key,
                       kv_task_fn next);
 
+/* The same, but absence is no failure: task->object.row.row_version is 0. */
+void kv_task_find_row(struct kv_task *task, const struct kv_row_key *key,
+                      kv_task_fn next);
+
 /* Take the loaded object out of the task; the caller frees with kv_object_free. */
 struct kv_object kv_task_take_object(struct kv_task *task);
 void kv_object_free(struct kv_object *object);

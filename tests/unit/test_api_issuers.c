@@ -182,6 +182,11 @@ Test(api_issuers, bad_issuers_are_refused_whole)
     fails(404, "CertificateIssuerNotFound", "GET", ISSUER, NULL);
     fails(400, "BadParameter", "PUT", "/certificates/issuers/self",
           "{\"provider\":\"Test\"}");
+    fails(400, "BadParameter", "PUT", "/certificates/issuers/policy",
+          "{\"provider\":\"Test\"}");
+    fails(400, "BadParameter", "POST", "/certificates/contacts/create",
+          "{\"policy\":{\"issuer\":{\"name\":\"Self\"},"
+          "\"x509_props\":{\"subject\":\"CN=c\"}}}");
     fails(400, "BadParameter", "PUT", "/certificates/issuers/a_b",
           "{\"provider\":\"Test\"}");
 }

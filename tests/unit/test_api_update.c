@@ -202,6 +202,8 @@ Test(api_update, an_operation_is_cancelled_once)
     json_t *created = call(202, "POST", "/certificates/c/create", CREATE);
     cr_expect(json_is_false(at(created, "cancellation_requested")));
     fails(400, "api.bad-field", "PATCH", "/certificates/c/pending", "{}");
+    fails(409, "cert.in-progress", "PATCH", "/certificates/c",
+          "{\"attributes\":{\"enabled\":true}}");
     fails(404, "cert.no-operation", "PATCH",
           "/certificates/c/pending?request_id=00000000000000000000000000000000",
           "{\"cancellation_requested\":true}");
