@@ -8,6 +8,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,17 @@ static int decrypt(const struct host_key *key)
     return ok ? 0 : host_fail("decryption");
 }
 
+/* The public part alone, as a peer sends it. */
+static EVP_PKEY *public_part(EVP_PKEY *key)
+{
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+    const unsigned char *at = der;
+    EVP_PKEY *part = len > 0 ? d2i_PUBKEY(NULL, &at, len) : NULL;
+    OPENSSL_free(der);
+    return part;
+}
+
 static int derive(const struct host_key *key, EVP_PKEY *peer)
 {
     unsigned char ours[128];
@@ -121,8 +133,9 @@ static int derive(const struct host_key *key, EVP_PKEY *peer)
     size_t their_len = sizeof(theirs);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
     EVP_PKEY_CTX *peer_ctx = EVP_PKEY_CTX_new(peer, NULL);
+    EVP_PKEY *peer_part = public_part(peer);
     int ok = EVP_PKEY_derive_init(ctx) == 1 &&
-             EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
+             EVP_PKEY_derive_set_peer(ctx, peer_part) == 1 &&
              EVP_PKEY_derive(ctx, ours, &our_len) == 1 &&
              EVP_PKEY_derive_init(peer_ctx) == 1 &&
              EVP_PKEY_derive_set_peer(peer_ctx, key->public_key) == 1 &&
@@ -130,6 +143,7 @@ static int derive(const struct host_key *key, EVP_PKEY *peer)
              our_len == their_len && memcmp(ours, theirs, our_len) == 0;
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_CTX_free(peer_ctx);
+    EVP_PKEY_free(peer_part);
     return ok ? 0 : host_fail("derivation");
 }
 
