@@ -107,9 +107,10 @@ static int pause_until_readable(struct kv_conn *conn, int64_t deadline_ms)
 {
     struct pollfd pfd = {.fd = conn->fd, .events = POLLIN};
     for (;;) {
-        int64_t left_ms = deadline_ms - kv_monotonic_ms(kv_clock_system());
+        const int64_t begin_ms = kv_monotonic_ms(kv_clock_system());
+        int64_t left_ms = deadline_ms - begin_ms;
         if (left_ms <= 0)
-            return KV_E_TIMEOUT;
+            return poll(&pfd, 1, 0) > 0 ? 0 : KV_E_TIMEOUT;
         set_timer(conn, left_ms);
         bool has_paused = ASYNC_get_current_job() != NULL && ASYNC_pause_job() == 1;
         /* Paused there and resumed in a child: the answer belongs to the parent. */
@@ -118,7 +119,9 @@ static int pause_until_readable(struct kv_conn *conn, int64_t deadline_ms)
             return KV_E_UNAVAILABLE;
         }
         int timeout_ms = left_ms > 60000 ? 60000 : (int)left_ms;
-        if (poll(&pfd, 1, has_paused ? 0 : timeout_ms) > 0)
+        if (has_paused) /* a host that comes back at once must not turn in circles */
+            timeout_ms = kv_monotonic_ms(kv_clock_system()) - begin_ms < 1 ? 1 : 0;
+        if (poll(&pfd, 1, timeout_ms) > 0)
             return 0;
     }
 }

@@ -169,8 +169,10 @@ static int connect_any(const struct request *request, struct kv_conn *conn)
     } else if (rc == 0 && address[0] != '@') {
         learn_twin(client, conn);
     }
-    if (rc == 0)
+    if (rc == 0) {
         note_server(client, conn);
+        conn->life = atomic_load(&client->life);
+    }
     return rc;
 }
 
@@ -336,6 +338,17 @@ static int open_key(const struct request *request, struct kv_conn *conn)
     return 0;
 }
 
+/* Whether the daemon has hung up on a connection that waited: looked at once after each
+ * end of a life, when every connection of the pool may be one to the former daemon. */
+static bool is_stale(const struct kv_client *client, struct kv_conn *conn)
+{
+    const uint32_t life = atomic_load(&client->life);
+    if (conn->life == life)
+        return false;
+    conn->life = life;
+    return !kv_conn_is_quiet(conn);
+}
+
 /* One attempt on a claimed connection. `may_retry` becomes true when the connection
  * had served before and broke now. */
 static int attempt(const struct request *request, struct kv_conn *conn, bool *may_retry)
@@ -344,7 +357,8 @@ static int attempt(const struct request *request, struct kv_conn *conn, bool *ma
     const struct kv_client_key *key = request->call->key;
     *may_retry = false;
     /* That of a wait context stays: its owner still has it, and it was looked at. */
-    if (conn->fd >= 0 && conn->on_wait == NULL && !kv_conn_is_usable(conn))
+    if (conn->fd >= 0 && conn->on_wait == NULL &&
+        (!kv_conn_is_usable(conn) || is_stale(client, conn)))
         kv_conn_close(conn);
     int rc = 0;
     if (conn->fd < 0)

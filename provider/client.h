@@ -56,8 +56,8 @@ struct kv_client_call {
 };
 
 /* Perform one request. Returns 0, the daemon's KV_E_* code with its id, message and
- * hint, or a failure client.* of the transport; bounded by the configured times. `err` is
- * not NULL. */
+ * hint, or a failure client.* of the transport; bounded by the configured times. `err`
+ * is not NULL. */
 int kv_client_call(struct kv_client *client, const struct kv_client_call *call,
                    struct kv_err *err) KV_MUST_CHECK;
 

@@ -48,6 +48,13 @@ bool kv_conn_is_usable(const struct kv_conn *conn)
     return kv_conn_is_ours(conn) && conn->client_uid == geteuid();
 }
 
+bool kv_conn_is_quiet(const struct kv_conn *conn)
+{
+    struct pollfd pfd = {.fd = conn->fd, .events = POLLIN};
+    int n = poll(&pfd, 1, 0);
+    return n == 0 || (n < 0 && errno == EINTR);
+}
+
 void kv_conn_close(struct kv_conn *conn)
 {
     if (kv_conn_is_ours(conn))

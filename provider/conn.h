@@ -27,6 +27,7 @@ struct kv_conn {
      * bytes; 0, KV_E_TIMEOUT, or KV_E_UNAVAILABLE when they must not be read */
     int (*on_wait)(struct kv_conn *conn, int64_t deadline_ms);
     uint32_t generation;
+    uint32_t life;  /* the client's, in which it was known to be good */
     int timer_fd;   /* announced to the wait context as well, or -1 */
     bool is_busy;   /* a job is in the middle of a request */
     bool is_broken; /* to be closed by the wait context, no longer used by us */
@@ -78,6 +79,9 @@ bool kv_conn_is_usable(const struct kv_conn *conn);
  * after a failure the connection must be closed. */
 int kv_conn_exchange(struct kv_conn *conn, const struct kv_conn_target *target,
                      struct kv_frame *reply, struct kv_err *err) KV_MUST_CHECK;
+
+/* Whether nothing is to be read, as between two requests: no answer, no hang-up. */
+bool kv_conn_is_quiet(const struct kv_conn *conn);
 
 /* Start the next request in conn->out; returns what kv_frame_end wants. */
 size_t kv_conn_begin(struct kv_conn *conn, enum kv_verb verb);
