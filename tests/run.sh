@@ -102,6 +102,8 @@ fi
 if wanted sanitizers; then
   check build-sanitizers built build-san -Db_sanitize=address,undefined -Db_lundef=false
   meson_suites build-san sanitizers unit fuzz integration
+  check build-races tests/support/setup_races.sh
+  check races tests/integration/provider/races.sh build-tsan
 fi
 if wanted fuzz; then
   check build-clang env CC=clang-14 tests/support/setup_clang.sh
