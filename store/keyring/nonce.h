@@ -5,12 +5,14 @@
  * (nonce_make.h); a signature with one of them costs a fraction of what it costs
  * otherwise. A nonce that is used twice, or known, gives the private key away:
  *
- *   once       taking one is atomic, and wipes it before it is used
- *   soon       none is used KV_NONCE_LIFE_MS after it was made, nor when the wall clock
- * or the boot clock has jumped against the monotonic one in between: the machine may
- * have been stopped, copied, restored or never   when the key leaves the live table,
- * the rest is wiped; in a child after fork there are none; they are in memory alone, on
- * locked pages
+ *   once: taking one is atomic, and wipes it before it is used.
+ *
+ *   soon: none is used KV_NONCE_LIFE_MS after it was made, nor when the wall clock or
+ *   the boot clock has jumped against the monotonic one in between: the machine may
+ *   have been stopped, copied, restored.
+ *
+ *   or never: when the key leaves the live table, the rest is wiped; in a child after
+ *   fork there are none; they are in memory alone, on locked pages.
  *
  * What none of this catches is a copy of a running machine: keyvault.conf(5),
  * prepared-nonces. Signers and the preparing thread share no lock and no object of
