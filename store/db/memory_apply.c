@@ -173,6 +173,7 @@ static int change_apply(struct memory *memory, struct kv_job *job, size_t index,
     uint64_t there = before != NULL ? before->row.row_version : 0;
     if (there != change->expect)
         return kv_job_conflict(job, index);
+    KV_ASSERT(change->kind == KV_MUTATION_PUT || before != NULL); /* expect > 0 */
     struct entry *after = NULL;
     if (change->kind == KV_MUTATION_PUT) {
         after = entry_new(change);
