@@ -166,7 +166,7 @@ static void put_certificate(struct kv_task *task)
 static void key_resealed(struct kv_task *task)
 {
     struct updating *updating = updating_of(task);
-    struct kv_role_key_made reply;
+    struct kv_role_key_made reply = {.n_certs = 0};
     if (kv_role_key_made_get(task->payload, &reply) != 0) {
         kv_task_fail(task, KV_E_INTERNAL, NULL);
         return;

@@ -173,7 +173,7 @@ static void made(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct creation *creation = call->data;
-    struct kv_role_key_made reply;
+    struct kv_role_key_made reply = {.n_certs = 0};
     int rc = kv_role_key_made_get(task->payload, &reply);
     if (rc != 0) {
         kv_task_fail(task, KV_E_INTERNAL, NULL);

@@ -75,7 +75,7 @@ static void resealed(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct updating *updating = call->data;
-    struct kv_role_key_made reply;
+    struct kv_role_key_made reply = {.n_certs = 0};
     if (kv_role_key_made_get(task->payload, &reply) != 0) {
         kv_task_fail(task, KV_E_INTERNAL, NULL);
         return;

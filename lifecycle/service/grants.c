@@ -482,7 +482,7 @@ static void on_principal(void *arg, int rc, const struct kv_principal *principal
 static int read_question(struct question *question, struct kv_bytes payload)
 {
     if (question->verb == KV_ROLE_LIST) {
-        struct kv_role_list msg;
+        struct kv_role_list msg = {.uid = 0};
         int rc = kv_role_list_get(payload, &msg);
         question->uid = msg.uid;
         question->list = msg.list;

@@ -10,7 +10,7 @@ among() { # among KEY...: those that this run has
   for k; do
     case " ${KEYVAULT_TEST_KEYS:-$k} " in *" $k "*) list="$list $k" ;; esac
   done
-  echo $list
+  echo "${list# }"
 }
 rsa=$(among rsa2048 rsa3072 rsa4096)
 nist=$(among p256 p384 p521)
