@@ -93,7 +93,7 @@ Test(trace, the_file_is_ours_alone_and_goes_on)
 {
     struct stat st;
     (void)umask(0);
-    for (int i = 1; i <= 3; i++) {
+    for (size_t i = 1; i <= 3; i++) {
         struct kv_trace *trace = kv_trace_new(path);
         cr_assert_not_null(trace);
         put(trace, "keyvault:///keys/web", NULL);
