@@ -171,5 +171,5 @@ void kv_time_format(int64_t time_s, char out[KV_TIME_TEXT_MAX])
     struct tm parts;
     if (time_s < 0 || time_s > last_s || gmtime_r(&when, &parts) == NULL ||
         strftime(out, KV_TIME_TEXT_MAX, "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
-        (void)strcpy(out, "(no time)");
+        memcpy(out, "(no time)", sizeof("(no time)"));
 }
