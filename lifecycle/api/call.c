@@ -118,6 +118,26 @@ void kv_call_reply(struct kv_call *call, int status, json_t *body)
     reply_and_end(call, status, body);
 }
 
+static void json_free(void *data)
+{
+    json_decref(data);
+}
+
+bool kv_call_keep(struct kv_call *call, json_t *json)
+{
+    call->data = json;
+    call->data_free = json_free;
+    return json != NULL;
+}
+
+void kv_call_reply_kept(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    json_t *json = call->data;
+    call->data = NULL;
+    kv_call_reply(call, 200, json);
+}
+
 static void reply_error(struct kv_call *call, const struct kv_http_error *error,
                         const char *message, const struct kv_err *err)
 {

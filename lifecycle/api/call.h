@@ -68,6 +68,11 @@ void kv_call_start(struct kv_service *service, struct kv_http_request *request);
 /* Answer with JSON (`body` is taken) and end the call. */
 void kv_call_reply(struct kv_call *call, int status, json_t *body);
 
+/* Keep the reply to a change (`json` is taken) until it is committed; false: no memory.
+ * kv_call_reply_kept is the step behind the commit: it answers 200 with it. */
+bool kv_call_keep(struct kv_call *call, json_t *json) KV_MUST_CHECK;
+void kv_call_reply_kept(struct kv_task *task);
+
 /* Map a KV_E_* failure to the contract's status and code, and end the call. This is
  * the on_fail of a call's task. A row conflict runs the handler again instead (its
  * data is freed first), a bounded number of times. */

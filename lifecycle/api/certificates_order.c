@@ -162,19 +162,6 @@ out:
         kv_task_commit(task, reply_changed);
 }
 
-static void drop_done(struct kv_task *task)
-{
-    struct kv_call *call = kv_call_of(task);
-    json_t *json = call->data;
-    call->data = NULL;
-    kv_call_reply(call, 200, json);
-}
-
-static void json_free(void *data)
-{
-    json_decref(data);
-}
-
 static void drop_found(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
@@ -183,10 +170,12 @@ static void drop_found(struct kv_task *task)
         no_operation(call);
         return;
     }
-    call->data = operation_json(call, &task->object);
-    call->data_free = json_free;
+    if (!kv_call_keep(call, operation_json(call, &task->object))) {
+        kv_task_fail(task, KV_E_NOMEM, NULL);
+        return;
+    }
     kv_task_delete(task, &row->key, row->row_version);
-    kv_task_commit(task, drop_done);
+    kv_task_commit(task, kv_call_reply_kept);
 }
 
 /* The row stays while the certificate is deleted. */

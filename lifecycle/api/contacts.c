@@ -113,20 +113,6 @@ static void get(struct kv_call *call)
     find(call, got);
 }
 
-static void json_free(void *data)
-{
-    json_decref(data);
-}
-
-/* Answer with what lies in call->data. */
-static void reply_kept(struct kv_task *task)
-{
-    struct kv_call *call = kv_call_of(task);
-    json_t *json = call->data;
-    call->data = NULL;
-    kv_call_reply(call, 200, json);
-}
-
 static void set_found(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
@@ -135,9 +121,7 @@ static void set_found(struct kv_task *task)
     json_t *contacts = NULL;
     int rc = read_contacts(call->body, &contacts, &err);
     json_t *doc = rc == 0 ? json_pack("{s:o}", "contacts", contacts) : NULL;
-    call->data = doc != NULL ? contacts_json(call, doc) : NULL;
-    call->data_free = json_free;
-    if (rc == 0 && call->data == NULL)
+    if (rc == 0 && (doc == NULL || !kv_call_keep(call, contacts_json(call, doc))))
         rc = KV_E_NOMEM;
     if (rc != 0) {
         json_decref(doc);
@@ -149,7 +133,7 @@ static void set_found(struct kv_task *task)
     if (row.row_version == 0)
         row.created_s = row.updated_s;
     kv_task_put_doc(task, &row, row.row_version, doc);
-    kv_task_commit(task, reply_kept);
+    kv_task_commit(task, kv_call_reply_kept);
 }
 
 static void set(struct kv_call *call)
@@ -165,10 +149,12 @@ static void drop_found(struct kv_task *task)
         no_contacts(task);
         return;
     }
-    call->data = contacts_json(call, task->object.doc);
-    call->data_free = json_free;
+    if (!kv_call_keep(call, contacts_json(call, task->object.doc))) {
+        kv_task_fail(task, KV_E_NOMEM, NULL);
+        return;
+    }
     kv_task_delete(task, &row->key, row->row_version);
-    kv_task_commit(task, reply_kept);
+    kv_task_commit(task, kv_call_reply_kept);
 }
 
 static void drop(struct kv_call *call)

@@ -176,20 +176,6 @@ static json_t *issuer_json(const struct kv_call *call, const struct kv_row *row,
 /* --- requests -----------------------------------------------------------------------
  */
 
-static void json_free(void *data)
-{
-    json_decref(data);
-}
-
-/* Answer with what lies in call->data. */
-static void reply_kept(struct kv_task *task)
-{
-    struct kv_call *call = kv_call_of(task);
-    json_t *json = call->data;
-    call->data = NULL;
-    kv_call_reply(call, 200, json);
-}
-
 static void no_issuer(struct kv_task *task)
 {
     struct kv_err err = KV_ERR_INIT;
@@ -228,18 +214,15 @@ static void keep(struct kv_task *task, json_t *doc)
     row.updated_s = kv_now_s(task->service->clock);
     if (row.row_version == 0)
         row.created_s = row.updated_s;
-    if (rc == 0) {
-        call->data = issuer_json(call, &row, doc);
-        call->data_free = json_free;
-        rc = call->data != NULL ? 0 : KV_E_NOMEM;
-    }
+    if (rc == 0 && !kv_call_keep(call, issuer_json(call, &row, doc)))
+        rc = KV_E_NOMEM;
     if (rc != 0) {
         json_decref(doc);
         kv_task_fail(task, rc, &err);
         return;
     }
     kv_task_put_doc(task, &row, row.row_version, doc);
-    kv_task_commit(task, reply_kept);
+    kv_task_commit(task, kv_call_reply_kept);
 }
 
 static void set_found(struct kv_task *task)
@@ -287,10 +270,12 @@ static void drop_found(struct kv_task *task)
         no_issuer(task);
         return;
     }
-    call->data = issuer_json(call, &issuer->row, issuer->doc);
-    call->data_free = json_free;
+    if (!kv_call_keep(call, issuer_json(call, &issuer->row, issuer->doc))) {
+        kv_task_fail(task, KV_E_NOMEM, NULL);
+        return;
+    }
     kv_task_delete(task, &issuer->row.key, issuer->row.row_version);
-    kv_task_commit(task, reply_kept);
+    kv_task_commit(task, kv_call_reply_kept);
 }
 
 static void drop(struct kv_call *call)
