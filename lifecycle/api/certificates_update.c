@@ -166,17 +166,13 @@ static void put_certificate(struct kv_task *task)
 static void key_resealed(struct kv_task *task)
 {
     struct updating *updating = updating_of(task);
-    struct kv_role_key_made reply = {.n_certs = 0};
-    if (kv_role_key_made_get(task->payload, &reply) != 0) {
-        kv_task_fail(task, KV_E_INTERNAL, NULL);
-        return;
-    }
+    struct kv_role_key_made made = {.n_certs = 0};
     struct kv_row row = updating->key.row;
-    kv_row_set_key(&row, &reply.info);
-    row.sealed = reply.row.data;
-    row.sealed_len = reply.row.len;
-    kv_task_put_row(task, &row, row.row_version);
-    int rc = change(task, &updating->secret, &updating->attrs);
+    int rc = kv_task_take_key(task, &row, &made);
+    if (rc == 0) {
+        kv_task_put_row(task, &row, row.row_version);
+        rc = change(task, &updating->secret, &updating->attrs);
+    }
     if (rc != 0)
         kv_task_fail(task, rc, NULL);
     else

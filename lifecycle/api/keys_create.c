@@ -173,19 +173,15 @@ static void made(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct creation *creation = call->data;
-    struct kv_role_key_made reply = {.n_certs = 0};
-    int rc = kv_role_key_made_get(task->payload, &reply);
-    if (rc != 0) {
-        kv_task_fail(task, KV_E_INTERNAL, NULL);
-        return;
-    }
+    struct kv_role_key_made made_key = {.n_certs = 0};
     struct kv_row *row = &creation->row;
-    kv_row_set_key(row, &reply.info);
-    row->sealed = reply.row.data;
-    row->sealed_len = reply.row.len;
-    creation->bundle = kv_key_bundle(call, row, &reply.info);
-    if (creation->bundle == NULL) {
-        kv_task_fail(task, KV_E_NOMEM, NULL);
+    int rc = kv_task_take_key(task, row, &made_key);
+    if (rc == 0) {
+        creation->bundle = kv_key_bundle(call, row, &made_key.info);
+        rc = creation->bundle != NULL ? 0 : KV_E_NOMEM;
+    }
+    if (rc != 0) {
+        kv_task_fail(task, rc, NULL);
         return;
     }
     kv_task_put_row(task, row, 0);

@@ -75,18 +75,15 @@ static void resealed(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct updating *updating = call->data;
-    struct kv_role_key_made reply = {.n_certs = 0};
-    if (kv_role_key_made_get(task->payload, &reply) != 0) {
-        kv_task_fail(task, KV_E_INTERNAL, NULL);
-        return;
-    }
+    struct kv_role_key_made made = {.n_certs = 0};
     struct kv_row row = updating->key.row;
-    kv_row_set_key(&row, &reply.info);
-    row.sealed = reply.row.data;
-    row.sealed_len = reply.row.len;
-    updating->bundle = kv_key_bundle(call, &row, &reply.info);
-    if (updating->bundle == NULL) {
-        kv_task_fail(task, KV_E_NOMEM, NULL);
+    int rc = kv_task_take_key(task, &row, &made);
+    if (rc == 0) {
+        updating->bundle = kv_key_bundle(call, &row, &made.info);
+        rc = updating->bundle != NULL ? 0 : KV_E_NOMEM;
+    }
+    if (rc != 0) {
+        kv_task_fail(task, rc, NULL);
         return;
     }
     kv_task_put_row(task, &row, row.row_version);

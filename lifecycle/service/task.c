@@ -412,6 +412,17 @@ void kv_task_key_update(struct kv_task *task, const struct kv_row *row,
     kv_task_keyring(task, KV_ROLE_KEY_UPDATE, &payload, next);
 }
 
+int kv_task_take_key(const struct kv_task *task, struct kv_row *row,
+                     struct kv_role_key_made *made)
+{
+    if (kv_role_key_made_get(task->payload, made) != 0)
+        return KV_E_INTERNAL;
+    kv_row_set_key(row, &made->info);
+    row->sealed = made->row.data;
+    row->sealed_len = made->row.len;
+    return 0;
+}
+
 void kv_task_ident(const struct kv_task *task, const struct kv_row_key *key,
                    uint64_t expect, struct kv_ident *out)
 {

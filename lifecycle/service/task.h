@@ -137,6 +137,12 @@ void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
 void kv_task_key_update(struct kv_task *task, const struct kv_row *row,
                         const struct kv_key_attrs *attrs, kv_task_fn next);
 
+/* Take what the keyring has made of a key (the task's payload) into `row`: flags, dates
+ * and the sealed body, which borrows from the payload, like `made`. KV_E_INTERNAL when
+ * it cannot be read. */
+int kv_task_take_key(const struct kv_task *task, struct kv_row *row,
+                     struct kv_role_key_made *made) KV_MUST_CHECK;
+
 /* Append the compact text of a JSON value; NULL is KV_E_NOMEM. (json_dumps overlooks a
  * failed allocation at a member's name and returns what is no JSON.) */
 int kv_json_write(const json_t *json, struct kv_buf *out) KV_MUST_CHECK;

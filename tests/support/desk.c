@@ -18,6 +18,7 @@
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/keyring.h"
 #include "store/db/memory.h"
+#include "tests/support/fixture.h"
 
 #define WAIT_MS 10000
 #define TURNS_PER_MS 20
@@ -348,4 +349,41 @@ int desk_get(struct desk *desk, const struct kv_row_key *key, bool is_current,
     cr_assert_eq(rc, 0);
     run_until(desk, &waiter.is_done);
     return waiter.rc;
+}
+
+json_t *desk_must(struct desk *desk, int status, const char *method, const char *path,
+                  const char *body)
+{
+    json_t *json = NULL;
+    int got = desk_call(desk, method, path, body, &json);
+    cr_assert_eq(got, status, "%s %s: %d %s %s", method, path, got,
+                 desk_error(json, "id"), desk_error(json, "message"));
+    return json;
+}
+
+void desk_fails(struct desk *desk, int status, const char *id, const char *method,
+                const char *path, const char *body)
+{
+    json_t *json = desk_must(desk, status, method, path, body);
+    cr_expect_str_eq(desk_error(json, "id"), id, "%s %s %s", method, path,
+                     body != NULL ? body : "");
+    json_decref(json);
+}
+
+void desk_import(struct desk *desk, const char *name)
+{
+    char path[64];
+    struct kv_buf file;
+    struct kv_buf key;
+    fixture_read("keys/prime256v1-cert.pem", &file);
+    fixture_read("keys/prime256v1.pem", &key);
+    cr_assert_eq(kv_buf_append(&file, key.data, key.len), 0);
+    json_t *body = json_pack("{s:s#}", "value", file.data, (int)file.len);
+    char *sent = json_dumps(body, JSON_COMPACT);
+    (void)snprintf(path, sizeof(path), "/certificates/%s/import", name);
+    json_decref(desk_must(desk, 200, "POST", path, sent));
+    json_decref(body);
+    free(sent);
+    kv_buf_free(&key);
+    kv_buf_free(&file);
 }

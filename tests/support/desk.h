@@ -61,6 +61,16 @@ int desk_call(struct desk *desk, const char *method, const char *path, const cha
 /* Member of the reply's "error": "code", "id", "message"; "" when absent. Borrowed. */
 const char *desk_error(const json_t *json, const char *field);
 
+/* The same, and it must end with this status; its body, or NULL. desk_fails: with this
+ * error id. */
+json_t *desk_must(struct desk *desk, int status, const char *method, const char *path,
+                  const char *body);
+void desk_fails(struct desk *desk, int status, const char *id, const char *method,
+                const char *path, const char *body);
+
+/* Import the fixture's P-256 certificate with its key under a name. */
+void desk_import(struct desk *desk, const char *name);
+
 /* Change the store behind the service's back. */
 void desk_apply(struct desk *desk, const struct kv_mutation *mutations, size_t n);
 /* Read a row; its body is copied into `sealed`. KV_E_*. */

@@ -9,7 +9,6 @@
 
 #include "lifecycle/service/name.h"
 #include "tests/support/desk.h"
-#include "tests/support/fixture.h"
 
 static struct desk desk;
 
@@ -25,27 +24,6 @@ static void teardown(void)
 
 TestSuite(api_deleted, .timeout = 60, .init = setup, .fini = teardown);
 
-static json_t *call(int status, const char *method, const char *path, const char *body)
-{
-    json_t *json = NULL;
-    cr_assert_eq(desk_call(&desk, method, path, body, &json), status, "%s %s: %s %s",
-                 method, path, desk_error(json, "id"), desk_error(json, "message"));
-    return json;
-}
-
-static void drop(json_t *json)
-{
-    json_decref(json);
-}
-
-static void fails(int status, const char *id, const char *method, const char *path,
-                  const char *body)
-{
-    json_t *json = call(status, method, path, body);
-    cr_expect_str_eq(desk_error(json, "id"), id, "%s %s", method, path);
-    json_decref(json);
-}
-
 static const char *text(const json_t *json, const char *field)
 {
     const char *value = json_string_value(json_object_get(json, field));
@@ -60,28 +38,10 @@ static bool ends_with(const char *value, const char *end)
 
 static size_t count(const char *path)
 {
-    json_t *json = call(200, "GET", path, NULL);
+    json_t *json = desk_must(&desk, 200, "GET", path, NULL);
     size_t n = json_array_size(json_object_get(json, "value"));
     json_decref(json);
     return n;
-}
-
-static void import(const char *name)
-{
-    char path[64];
-    struct kv_buf file;
-    struct kv_buf key;
-    fixture_read("keys/prime256v1-cert.pem", &file);
-    fixture_read("keys/prime256v1.pem", &key);
-    cr_assert_eq(kv_buf_append(&file, key.data, key.len), 0);
-    json_t *body = json_pack("{s:s#}", "value", file.data, (int)file.len);
-    char *sent = json_dumps(body, JSON_COMPACT);
-    (void)snprintf(path, sizeof(path), "/certificates/%s/import", name);
-    drop(call(200, "POST", path, sent));
-    json_decref(body);
-    free(sent);
-    kv_buf_free(&key);
-    kv_buf_free(&file);
 }
 
 static void expect_dates(const json_t *json, const char *recovery_id)
@@ -97,123 +57,129 @@ static void expect_dates(const json_t *json, const char *recovery_id)
 Test(api_deleted, a_secret_goes_with_its_versions_and_comes_back_with_them)
 {
     for (int i = 0; i < 3; i++)
-        drop(call(200, "PUT", "/secrets/Pass",
-                  "{\"value\":\"v\",\"contentType\":\"t\",\"tags\":{\"a\":\"b\"}}"));
-    json_t *before = call(200, "GET", "/secrets/pass", NULL);
+        json_decref(desk_must(
+            &desk, 200, "PUT", "/secrets/Pass",
+            "{\"value\":\"v\",\"contentType\":\"t\",\"tags\":{\"a\":\"b\"}}"));
+    json_t *before = desk_must(&desk, 200, "GET", "/secrets/pass", NULL);
     char version[128];
     (void)snprintf(version, sizeof(version), "/secrets/pass/%s",
                    strrchr(text(before, "id"), '/') + 1);
-    json_t *deleted = call(200, "DELETE", "/secrets/PASS", NULL);
+    json_t *deleted = desk_must(&desk, 200, "DELETE", "/secrets/PASS", NULL);
     expect_dates(deleted, "/deletedsecrets/Pass");
     cr_expect_null(json_object_get(deleted, "value"), "never the value");
     cr_expect_str_eq(text(deleted, "id"), text(before, "id"));
 
-    fails(404, "object.not-found", "GET", "/secrets/pass", NULL);
-    fails(404, "object.not-found", "GET", version, NULL);
-    fails(404, "object.not-found", "DELETE", "/secrets/pass", NULL);
-    fails(409, "api.deleted", "PUT", "/secrets/pass", "{\"value\":\"w\"}");
+    desk_fails(&desk, 404, "object.not-found", "GET", "/secrets/pass", NULL);
+    desk_fails(&desk, 404, "object.not-found", "GET", version, NULL);
+    desk_fails(&desk, 404, "object.not-found", "DELETE", "/secrets/pass", NULL);
+    desk_fails(&desk, 409, "api.deleted", "PUT", "/secrets/pass", "{\"value\":\"w\"}");
     cr_expect_eq(count("/secrets"), 0);
     cr_expect_eq(count("/secrets/pass/versions"), 0);
 
-    json_t *got = call(200, "GET", "/deletedsecrets/pass", NULL);
+    json_t *got = desk_must(&desk, 200, "GET", "/deletedsecrets/pass", NULL);
     cr_expect(json_equal(got, deleted));
-    json_t *listed = call(200, "GET", "/deletedsecrets", NULL);
+    json_t *listed = desk_must(&desk, 200, "GET", "/deletedsecrets", NULL);
     const json_t *item = json_array_get(json_object_get(listed, "value"), 0);
     expect_dates(item, "/deletedsecrets/Pass");
     cr_expect(ends_with(text(item, "id"), "/secrets/Pass"), "%s", text(item, "id"));
     cr_expect_str_eq(text(item, "contentType"), "t");
     cr_expect_str_eq(text(json_object_get(item, "tags"), "a"), "b");
 
-    json_t *recovered = call(200, "POST", "/deletedsecrets/pass/recover", "{}");
+    json_t *recovered =
+        desk_must(&desk, 200, "POST", "/deletedsecrets/pass/recover", "{}");
     cr_expect_str_eq(text(recovered, "id"), text(before, "id"));
-    json_t *after = call(200, "GET", "/secrets/pass", NULL);
+    json_t *after = desk_must(&desk, 200, "GET", "/secrets/pass", NULL);
     cr_expect(json_equal(after, before));
     cr_expect_eq(count("/secrets/pass/versions"), 3);
     cr_expect_eq(count("/deletedsecrets"), 0);
-    fails(404, "object.not-deleted", "GET", "/deletedsecrets/pass", NULL);
-    fails(404, "object.not-deleted", "POST", "/deletedsecrets/pass/recover", NULL);
-    fails(404, "object.not-deleted", "DELETE", "/deletedsecrets/pass", NULL);
-    drop(before);
-    drop(deleted);
-    drop(got);
-    drop(listed);
-    drop(recovered);
-    drop(after);
+    desk_fails(&desk, 404, "object.not-deleted", "GET", "/deletedsecrets/pass", NULL);
+    desk_fails(&desk, 404, "object.not-deleted", "POST", "/deletedsecrets/pass/recover",
+               NULL);
+    desk_fails(&desk, 404, "object.not-deleted", "DELETE", "/deletedsecrets/pass",
+               NULL);
+    json_decref(before);
+    json_decref(deleted);
+    json_decref(got);
+    json_decref(listed);
+    json_decref(recovered);
+    json_decref(after);
 }
 
 Test(api_deleted, a_key_is_of_no_use_and_a_purged_one_is_gone)
 {
     const char sign[] = "{\"alg\":\"ES256\",\"value\":"
                         "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
-    drop(call(200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
-    drop(call(200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
-    drop(call(200, "POST", "/keys/k//sign", sign));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/k//sign", sign));
     uint64_t epoch = desk.vault->epoch;
-    json_t *deleted = call(200, "DELETE", "/keys/k", NULL);
+    json_t *deleted = desk_must(&desk, 200, "DELETE", "/keys/k", NULL);
     cr_expect_gt(desk.vault->epoch, epoch, "no grant outlives it");
     expect_dates(deleted, "/deletedkeys/k");
     cr_expect_not_null(json_object_get(deleted, "key"));
-    drop(deleted);
-    fails(404, "object.not-found", "POST", "/keys/k//sign", sign);
-    fails(409, "api.deleted", "POST", "/keys/k/create", "{\"kty\":\"EC\"}");
+    json_decref(deleted);
+    desk_fails(&desk, 404, "object.not-found", "POST", "/keys/k//sign", sign);
+    desk_fails(&desk, 409, "api.deleted", "POST", "/keys/k/create", "{\"kty\":\"EC\"}");
     cr_expect_eq(count("/deletedkeys"), 1);
-    cr_expect_null(call(204, "DELETE", "/deletedkeys/k", NULL));
+    cr_expect_null(desk_must(&desk, 204, "DELETE", "/deletedkeys/k", NULL));
     cr_expect_eq(count("/deletedkeys"), 0);
-    drop(call(200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
     cr_expect_eq(count("/keys/k/versions"), 1, "the old versions are gone");
 }
 
 Test(api_deleted, a_certificate_takes_key_and_secret_along)
 {
     static const char *const own[] = {"/keys/web", "/secrets/web", "/certificates/web"};
-    import("web");
-    fails(403, "api.managed", "DELETE", "/keys/web", NULL);
-    fails(403, "api.managed", "DELETE", "/secrets/web", NULL);
-    json_t *before = call(200, "GET", "/certificates/web", NULL);
-    json_t *deleted = call(200, "DELETE", "/certificates/web", NULL);
+    desk_import(&desk, "web");
+    desk_fails(&desk, 403, "api.managed", "DELETE", "/keys/web", NULL);
+    desk_fails(&desk, 403, "api.managed", "DELETE", "/secrets/web", NULL);
+    json_t *before = desk_must(&desk, 200, "GET", "/certificates/web", NULL);
+    json_t *deleted = desk_must(&desk, 200, "DELETE", "/certificates/web", NULL);
     expect_dates(deleted, "/deletedcertificates/web");
     cr_expect_str_eq(text(deleted, "sid"), text(before, "sid"));
     for (size_t i = 0; i < 3; i++)
-        fails(404, "object.not-found", "GET", own[i], NULL);
+        desk_fails(&desk, 404, "object.not-found", "GET", own[i], NULL);
     cr_expect_eq(count("/certificates"), 0);
     cr_expect_eq(count("/keys"), 0);
     cr_expect_eq(count("/deletedkeys"), 1);
     cr_expect_eq(count("/deletedcertificates"), 1);
-    fails(403, "api.managed", "POST", "/deletedkeys/web/recover", NULL);
-    fails(403, "api.managed", "DELETE", "/deletedsecrets/web", NULL);
-    fails(409, "api.deleted", "PUT", "/secrets/web", "{\"value\":\"w\"}");
-    fails(404, "object.not-found", "GET", "/certificates/web/policy", NULL);
-    fails(404, "cert.no-operation", "GET", "/certificates/web/pending", NULL);
+    desk_fails(&desk, 403, "api.managed", "POST", "/deletedkeys/web/recover", NULL);
+    desk_fails(&desk, 403, "api.managed", "DELETE", "/deletedsecrets/web", NULL);
+    desk_fails(&desk, 409, "api.deleted", "PUT", "/secrets/web", "{\"value\":\"w\"}");
+    desk_fails(&desk, 404, "object.not-found", "GET", "/certificates/web/policy", NULL);
+    desk_fails(&desk, 404, "cert.no-operation", "GET", "/certificates/web/pending",
+               NULL);
 
-    drop(call(200, "POST", "/deletedcertificates/web/recover", NULL));
-    json_t *after = call(200, "GET", "/certificates/web", NULL);
+    json_decref(
+        desk_must(&desk, 200, "POST", "/deletedcertificates/web/recover", NULL));
+    json_t *after = desk_must(&desk, 200, "GET", "/certificates/web", NULL);
     cr_expect(json_equal(after, before));
     for (size_t i = 0; i < 3; i++)
-        drop(call(200, "GET", own[i], NULL));
+        json_decref(desk_must(&desk, 200, "GET", own[i], NULL));
 
-    drop(call(200, "DELETE", "/certificates/web", NULL));
-    cr_expect_null(call(204, "DELETE", "/deletedcertificates/web", NULL));
+    json_decref(desk_must(&desk, 200, "DELETE", "/certificates/web", NULL));
+    cr_expect_null(desk_must(&desk, 204, "DELETE", "/deletedcertificates/web", NULL));
     cr_expect_eq(count("/deletedkeys"), 0);
     cr_expect_eq(count("/deletedsecrets"), 0);
-    import("web");
-    drop(before);
-    drop(deleted);
-    drop(after);
+    desk_import(&desk, "web");
+    json_decref(before);
+    json_decref(deleted);
+    json_decref(after);
 }
 
 Test(api_deleted, a_key_of_the_same_name_stays_when_a_pending_certificate_goes)
 {
-    drop(call(202, "POST", "/certificates/c/create",
-              "{\"policy\":{\"issuer\":{\"name\":\"Self\"},"
-              "\"x509_props\":{\"subject\":\"CN=c\"}}}"));
-    drop(call(200, "POST", "/keys/c/create", "{\"kty\":\"EC\"}"));
-    drop(call(200, "DELETE", "/certificates/c", NULL));
-    drop(call(200, "GET", "/keys/c", NULL));
-    json_t *gone = call(200, "GET", "/deletedcertificates/c", NULL);
+    json_decref(desk_must(&desk, 202, "POST", "/certificates/c/create",
+                          "{\"policy\":{\"issuer\":{\"name\":\"Self\"},"
+                          "\"x509_props\":{\"subject\":\"CN=c\"}}}"));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/c/create", "{\"kty\":\"EC\"}"));
+    json_decref(desk_must(&desk, 200, "DELETE", "/certificates/c", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/keys/c", NULL));
+    json_t *gone = desk_must(&desk, 200, "GET", "/deletedcertificates/c", NULL);
     cr_expect(ends_with(text(json_object_get(gone, "pending"), "id"), "/c/pending"));
     json_decref(gone);
-    drop(call(200, "POST", "/deletedcertificates/c/recover", NULL));
-    json_t *operation = call(200, "GET", "/certificates/c/pending", NULL);
+    json_decref(desk_must(&desk, 200, "POST", "/deletedcertificates/c/recover", NULL));
+    json_t *operation = desk_must(&desk, 200, "GET", "/certificates/c/pending", NULL);
     cr_expect_str_eq(text(operation, "status"), "cancelled");
     json_decref(operation);
 }
@@ -223,18 +189,18 @@ Test(api_deleted, lists_go_on_page_by_page)
     char path[64];
     for (int i = 0; i < 5; i++) {
         (void)snprintf(path, sizeof(path), "/secrets/s%d", i);
-        drop(call(200, "PUT", path, "{\"value\":\"v\"}"));
+        json_decref(desk_must(&desk, 200, "PUT", path, "{\"value\":\"v\"}"));
         if (i != 2)
-            drop(call(200, "DELETE", path, NULL));
+            json_decref(desk_must(&desk, 200, "DELETE", path, NULL));
     }
-    json_t *page = call(200, "GET", "/deletedsecrets?maxresults=3", NULL);
+    json_t *page = desk_must(&desk, 200, "GET", "/deletedsecrets?maxresults=3", NULL);
     cr_assert_eq(json_array_size(json_object_get(page, "value")), 3);
     const char *next = text(page, "nextLink");
     cr_assert_not_null(strstr(next, "/deletedsecrets?"), "%s", next);
     char rest[512];
     (void)snprintf(rest, sizeof(rest), "%s", strstr(next, "/deletedsecrets?"));
     json_decref(page);
-    page = call(200, "GET", rest, NULL);
+    page = desk_must(&desk, 200, "GET", rest, NULL);
     cr_assert_eq(json_array_size(json_object_get(page, "value")), 1);
     cr_expect(json_is_null(json_object_get(page, "nextLink")));
     json_decref(page);
@@ -264,9 +230,9 @@ static void purge_due(uint8_t kind, const char *name)
 
 Test(api_deleted, the_time_purges_what_is_deleted_long_enough)
 {
-    import("web");
-    drop(call(200, "PUT", "/secrets/live", "{\"value\":\"v\"}"));
-    drop(call(200, "DELETE", "/certificates/web", NULL));
+    desk_import(&desk, "web");
+    json_decref(desk_must(&desk, 200, "PUT", "/secrets/live", "{\"value\":\"v\"}"));
+    json_decref(desk_must(&desk, 200, "DELETE", "/certificates/web", NULL));
     purge_due(KV_KIND_CERTIFICATE, "web");
     purge_due(KV_KIND_SECRET, "live");
     cr_expect_eq(count("/deletedcertificates"), 1, "not yet");
@@ -281,5 +247,5 @@ Test(api_deleted, the_time_purges_what_is_deleted_long_enough)
     cr_expect_eq(count("/deletedkeys"), 0);
     purge_due(KV_KIND_CERTIFICATE, "web");
     purge_due(KV_KIND_SECRET, "live");
-    drop(call(200, "GET", "/secrets/live", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/secrets/live", NULL));
 }

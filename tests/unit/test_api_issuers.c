@@ -22,23 +22,10 @@ static void teardown(void)
 
 TestSuite(api_issuers, .timeout = 60, .init = setup, .fini = teardown);
 
-static json_t *call(int status, const char *method, const char *path, const char *body)
-{
-    json_t *json = NULL;
-    cr_assert_eq(desk_call(&desk, method, path, body, &json), status, "%s %s: %s %s",
-                 method, path, desk_error(json, "id"), desk_error(json, "message"));
-    return json;
-}
-
-static void drop(json_t *json)
-{
-    json_decref(json);
-}
-
 static void fails(int status, const char *code, const char *method, const char *path,
                   const char *body)
 {
-    json_t *json = call(status, method, path, body);
+    json_t *json = desk_must(&desk, status, method, path, body);
     cr_expect_str_eq(desk_error(json, "code"), code, "%s %s %s", method, path, body);
     json_decref(json);
 }
@@ -64,17 +51,19 @@ Test(api_issuers, contacts_are_replaced_whole)
 {
     fails(404, "ContactsNotFound", "GET", CONTACTS, NULL);
     fails(404, "ContactsNotFound", "DELETE", CONTACTS, NULL);
-    drop(call(200, "PUT", CONTACTS,
-              "{\"contacts\":[{\"email\":\"a@example.com\"},{\"email\":\"b@x.y\"}]}"));
-    expect_json(call(200, "PUT", CONTACTS,
-                     "{\"contacts\":[{\"email\":\"c@example.com\",\"name\":\"Zoë\","
-                     "\"phone\":\"+49 1\",\"other\":1}]}"),
+    json_decref(desk_must(
+        &desk, 200, "PUT", CONTACTS,
+        "{\"contacts\":[{\"email\":\"a@example.com\"},{\"email\":\"b@x.y\"}]}"));
+    expect_json(
+        desk_must(&desk, 200, "PUT", CONTACTS,
+                  "{\"contacts\":[{\"email\":\"c@example.com\",\"name\":\"Zoë\","
+                  "\"phone\":\"+49 1\",\"other\":1}]}"),
+        "{\"contacts\":[{\"email\":\"c@example.com\",\"name\":\"Zoë\","
+        "\"phone\":\"+49 1\"}]}");
+    expect_json(desk_must(&desk, 200, "GET", CONTACTS, NULL),
                 "{\"contacts\":[{\"email\":\"c@example.com\",\"name\":\"Zoë\","
                 "\"phone\":\"+49 1\"}]}");
-    expect_json(call(200, "GET", CONTACTS, NULL),
-                "{\"contacts\":[{\"email\":\"c@example.com\",\"name\":\"Zoë\","
-                "\"phone\":\"+49 1\"}]}");
-    drop(call(200, "DELETE", CONTACTS, NULL));
+    json_decref(desk_must(&desk, 200, "DELETE", CONTACTS, NULL));
     fails(404, "ContactsNotFound", "GET", CONTACTS, NULL);
 }
 
@@ -108,10 +97,10 @@ Test(api_issuers, a_contact_needs_an_address)
 static void make(void)
 {
     expect_json(
-        call(200, "PUT", ISSUER,
-             "{\"provider\":\"digicert\",\"credentials\":{\"account_id\":\"42\","
-             "\"pwd\":\"s3cret\"},\"org_details\":{\"id\":\"o\",\"admin_details\":"
-             "[{\"first_name\":\"A\",\"email\":\"a@b.c\"}]}}"),
+        desk_must(&desk, 200, "PUT", ISSUER,
+                  "{\"provider\":\"digicert\",\"credentials\":{\"account_id\":\"42\","
+                  "\"pwd\":\"s3cret\"},\"org_details\":{\"id\":\"o\",\"admin_details\":"
+                  "[{\"first_name\":\"A\",\"email\":\"a@b.c\"}]}}"),
         MADE);
 }
 
@@ -120,7 +109,7 @@ Test(api_issuers, a_password_is_kept_and_never_told)
     fails(404, "CertificateIssuerNotFound", "GET", ISSUER, NULL);
     fails(404, "CertificateIssuerNotFound", "PATCH", ISSUER, "{}");
     make();
-    expect_json(call(200, "GET", "/certificates/issuers/MAIN", NULL), MADE);
+    expect_json(desk_must(&desk, 200, "GET", "/certificates/issuers/MAIN", NULL), MADE);
     struct kv_row_key key = {.kind = KV_KIND_ISSUER, .name = "main"};
     struct kv_row row;
     struct kv_buf sealed;
@@ -129,25 +118,27 @@ Test(api_issuers, a_password_is_kept_and_never_told)
     cr_assert_eq(desk_get(&desk, &key, false, &row, &sealed), 0);
     cr_expect_null(memmem(sealed.data, sealed.len, "s3cret", 6), "sealed");
     kv_buf_free(&sealed);
-    expect_json(call(200, "DELETE", ISSUER, NULL), MADE);
+    expect_json(desk_must(&desk, 200, "DELETE", ISSUER, NULL), MADE);
     fails(404, "CertificateIssuerNotFound", "DELETE", ISSUER, NULL);
 }
 
 Test(api_issuers, a_change_keeps_what_it_does_not_name)
 {
     make();
-    expect_json(call(200, "PATCH", ISSUER, "{\"attributes\":{\"enabled\":false}}"),
-                "{\"provider\":\"DigiCert\",\"credentials\":{\"account_id\":\"42\"},"
-                "\"org_details\":{\"zip\":0,\"id\":\"o\",\"admin_details\":"
-                "[{\"first_name\":\"A\",\"email\":\"a@b.c\"}]},"
-                "\"attributes\":{\"enabled\":false}}");
-    expect_json(call(200, "PATCH", ISSUER,
-                     "{\"provider\":\"Test\",\"credentials\":{\"account_id\":\"43\"},"
-                     "\"org_details\":{\"admin_details\":[]}}"),
-                "{\"provider\":\"Test\",\"credentials\":{\"account_id\":\"43\"},"
-                "\"org_details\":{\"zip\":0,\"id\":\"o\",\"admin_details\":[]},"
-                "\"attributes\":{\"enabled\":false}}");
-    expect_json(call(200, "PUT", ISSUER, "{\"provider\":\"Test\"}"),
+    expect_json(
+        desk_must(&desk, 200, "PATCH", ISSUER, "{\"attributes\":{\"enabled\":false}}"),
+        "{\"provider\":\"DigiCert\",\"credentials\":{\"account_id\":\"42\"},"
+        "\"org_details\":{\"zip\":0,\"id\":\"o\",\"admin_details\":"
+        "[{\"first_name\":\"A\",\"email\":\"a@b.c\"}]},"
+        "\"attributes\":{\"enabled\":false}}");
+    expect_json(
+        desk_must(&desk, 200, "PATCH", ISSUER,
+                  "{\"provider\":\"Test\",\"credentials\":{\"account_id\":\"43\"},"
+                  "\"org_details\":{\"admin_details\":[]}}"),
+        "{\"provider\":\"Test\",\"credentials\":{\"account_id\":\"43\"},"
+        "\"org_details\":{\"zip\":0,\"id\":\"o\",\"admin_details\":[]},"
+        "\"attributes\":{\"enabled\":false}}");
+    expect_json(desk_must(&desk, 200, "PUT", ISSUER, "{\"provider\":\"Test\"}"),
                 "{\"provider\":\"Test\",\"credentials\":{},"
                 "\"attributes\":{\"enabled\":true}}");
 }
@@ -155,8 +146,9 @@ Test(api_issuers, a_change_keeps_what_it_does_not_name)
 Test(api_issuers, issuers_are_listed_by_name)
 {
     make();
-    drop(call(200, "PUT", "/certificates/issuers/Alt", "{\"provider\":\"Test\"}"));
-    json_t *page = call(200, "GET", "/certificates/issuers", NULL);
+    json_decref(desk_must(&desk, 200, "PUT", "/certificates/issuers/Alt",
+                          "{\"provider\":\"Test\"}"));
+    json_t *page = desk_must(&desk, 200, "GET", "/certificates/issuers", NULL);
     const json_t *items = json_object_get(page, "value");
     cr_assert_eq(json_array_size(items), 2);
     const char *id = json_string_value(json_object_get(json_array_get(items, 0), "id"));

@@ -25,14 +25,6 @@ static void teardown(void)
 
 TestSuite(api_merge, .timeout = 60, .init = setup, .fini = teardown);
 
-static json_t *call(int status, const char *method, const char *path, const char *body)
-{
-    json_t *json = NULL;
-    cr_assert_eq(desk_call(&desk, method, path, body, &json), status, "%s %s: %s %s",
-                 method, path, desk_error(json, "id"), desk_error(json, "message"));
-    return json;
-}
-
 /* A certificate for the request of an operation, signed by a key of no name. */
 static json_t *sign(const json_t *operation)
 {
@@ -76,7 +68,7 @@ static json_t *merge(int status, const char *path, json_t *leaf, const char *res
     char *text = json_dumps(leaf, JSON_ENCODE_ANY);
     char *body = NULL;
     cr_assert_gt(asprintf(&body, "{\"x5c\":[%s]%s}", text, rest), 0);
-    json_t *json = call(status, "POST", path, body);
+    json_t *json = desk_must(&desk, status, "POST", path, body);
     free(text);
     free(body);
     return json;
@@ -89,14 +81,15 @@ static json_t *merge(int status, const char *path, json_t *leaf, const char *res
 
 Test(api_merge, the_order_waits_and_is_completed)
 {
-    json_t *operation = call(202, "POST", "/certificates/c/create", UNKNOWN);
+    json_t *operation =
+        desk_must(&desk, 202, "POST", "/certificates/c/create", UNKNOWN);
     json_t *leaf = sign(operation);
     json_t *made = merge(201, "/certificates/c/pending/merge", leaf, "");
     cr_expect(json_equal(json_object_get(made, "cer"), leaf));
     cr_expect_str_eq(
         json_string_value(json_object_get(json_object_get(made, "tags"), "a")), "1");
-    json_decref(call(200, "GET", "/keys/c", NULL));
-    json_decref(call(200, "GET", "/secrets/c", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/keys/c", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/secrets/c", NULL));
     json_decref(merge(400, "/certificates/c/pending/merge", leaf, ""));
     json_decref(operation);
     json_decref(leaf);
@@ -105,7 +98,8 @@ Test(api_merge, the_order_waits_and_is_completed)
 
 Test(api_merge, the_request_may_bring_tags_and_attributes)
 {
-    json_t *operation = call(202, "POST", "/certificates/c/create", UNKNOWN);
+    json_t *operation =
+        desk_must(&desk, 202, "POST", "/certificates/c/create", UNKNOWN);
     json_t *leaf = sign(operation);
     json_t *made = merge(201, "/certificates/c/pending/merge", leaf,
                          ",\"tags\":{\"b\":\"2\"},\"attributes\":{\"enabled\":false}");
@@ -114,7 +108,7 @@ Test(api_merge, the_request_may_bring_tags_and_attributes)
     cr_expect_str_eq(json_string_value(json_object_get(tags, "b")), "2");
     cr_expect(
         json_is_false(json_object_get(json_object_get(made, "attributes"), "enabled")));
-    json_t *key = call(200, "GET", "/keys/c", NULL);
+    json_t *key = desk_must(&desk, 200, "GET", "/keys/c", NULL);
     cr_expect(
         json_is_false(json_object_get(json_object_get(key, "attributes"), "enabled")));
     json_decref(operation);
@@ -125,9 +119,9 @@ Test(api_merge, the_request_may_bring_tags_and_attributes)
 
 Test(api_merge, an_issuer_of_its_own_takes_no_chain_from_outside)
 {
-    json_t *operation = call(202, "POST", "/certificates/c/create",
-                             "{\"policy\":{\"issuer\":{\"name\":\"Self\"},"
-                             "\"x509_props\":{\"subject\":\"CN=c\"}}}");
+    json_t *operation = desk_must(&desk, 202, "POST", "/certificates/c/create",
+                                  "{\"policy\":{\"issuer\":{\"name\":\"Self\"},"
+                                  "\"x509_props\":{\"subject\":\"CN=c\"}}}");
     json_t *leaf = sign(operation);
     json_t *refused = merge(403, "/certificates/c/pending/merge", leaf, "");
     cr_expect_str_eq(desk_error(refused, "id"), "cert.not-merged");
