@@ -170,6 +170,21 @@ def crypto(cli, work):
     cli.run("key", "encrypt", "rsa", "--file", "long", code=FAILED)
 
 
+def usage(cli, work):
+    """What was done with a key: as many more signatures as were asked for."""
+    def signatures():
+        rows = cli.json("key", "usage", "ec-P-384")
+        return sum(row["operations"].get("sign", 0) for row in rows)
+
+    cli.run("key", "sign", "ec-P-384", "--file", "doc")
+    before = signatures()
+    for _ in range(3):
+        cli.run("key", "sign", "ec-P-384", "--file", "doc")
+    expect(signatures() == before + 3, "three signatures more")
+    table = cli.out("key", "usage")
+    expect(b"ec-p-384 " in table, f"the table has the key: {table.decode()}")
+
+
 def uri_pem(cli, dev, work):
     for name in ("rsa", "ec-P-384", "i-ed"):
         pinned = cli.out("key", "uri-pem", name)
@@ -356,6 +371,7 @@ def main():
         work = dev.work
         for step in (lambda: keys(cli, work), lambda: bad_keys(cli),
                      lambda: imports(cli, work), lambda: crypto(cli, work),
+                     lambda: usage(cli, work),
                      lambda: uri_pem(cli, dev, work), lambda: secrets(cli, work),
                      lambda: prompt(cli, dev), lambda: access(cli),
                      lambda: elsewhere(cli, dev, work), lambda: doctor(cli),
