@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/obj_mac.h>
 #include <openssl/provider.h>
+#include <openssl/rand.h>
 
 #include "store/core/secret.h"
 #include "store/keyring/protocol.h"
@@ -50,6 +51,19 @@ struct numbers {
     BIGNUM *inverse;
     BIGNUM *t;
 };
+
+/*
+ * In place of libcrypto's own, which calls it for each random number it draws: there it
+ * takes a lock of the whole process. A thread that runs when no other does may hold
+ * that lock for seconds before it is let go on, and every signature waits for it.
+ * Nothing here sets another method, so there is nothing to look up.
+ */
+__attribute__((visibility("default"), weak)) /* tests have methods of their own */
+const RAND_METHOD *
+RAND_get_rand_method(void)
+{
+    return NULL; /* none: the generators of the library context */
+}
 
 static const int nids[KV_CURVE_P256K + 1] = {
     [KV_CURVE_P256] = NID_X9_62_prime256v1,

@@ -313,6 +313,13 @@ Test(nonce, a_nonce_that_is_put_back_is_found_out)
     kv_key_unref(key);
 }
 
+/* As nonce_make.c has it, but for the stand-in. */
+static const RAND_METHOD *stand_in; /* NULL: none */
+__attribute__((visibility("default"))) const RAND_METHOD *RAND_get_rand_method(void)
+{
+    return stand_in;
+}
+
 static int fill_still(unsigned char *out, int len)
 {
     memset(out, 1, (size_t)len);
@@ -335,7 +342,7 @@ Test(nonce, nonces_without_chance_are_found_out)
     struct kv_key *key = make_key(KV_CURVE_P256);
     kv_signed_once_init(&once, 100);
     kv_nonces_stop();
-    cr_assert_eq(RAND_set_rand_method(&still), 1);
+    stand_in = &still;
     cr_assert_eq(kv_nonces_start(&config, NULL), 0);
     heat_up(key, 0);
     for (unsigned i = 0; i < 8; i++) {
@@ -345,7 +352,7 @@ Test(nonce, nonces_without_chance_are_found_out)
     }
     cr_expect_gt(kv_signed_once_duplicates(&once), 0);
     kv_nonces_stop();
-    RAND_set_rand_method(NULL);
+    stand_in = NULL;
     kv_signed_once_free(&once);
     kv_key_unref(key);
 }
