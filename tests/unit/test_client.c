@@ -1,11 +1,15 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <openssl/async.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,6 +77,70 @@ Test(client, a_broken_connection_is_replaced_once)
     cr_expect_eq(fake_keyring_counts(fixture.keyring)->opens, 2,
                  "the key is compared again after a reconnect");
     EVP_PKEY_free(key);
+}
+
+enum { N_SIGNERS = 4 };
+
+static void *sign_once(void *arg)
+{
+    unsigned char sig[128];
+    size_t len = sizeof(sig);
+    return provider_fixture_sign(arg, sig, &len) == 1 ? arg : NULL;
+}
+
+/* How many of the signatures that threads of one processor want at once are made. */
+static unsigned sign_at_once(EVP_PKEY *key)
+{
+    unsigned n_signed = 0;
+    pthread_t threads[N_SIGNERS];
+    for (unsigned i = 0; i < N_SIGNERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, sign_once, key), 0);
+    for (unsigned i = 0; i < N_SIGNERS; i++) {
+        void *result = NULL;
+        cr_assert_eq(pthread_join(threads[i], &result), 0);
+        n_signed += result != NULL;
+    }
+    return n_signed;
+}
+
+/* The daemon starts again in the same place, with the keys of its state. */
+static void restart(const char *state_dir)
+{
+    fake_keyring_stop(fixture.keyring);
+    fixture.keyring = fake_keyring_start(fixture.socket, state_dir, FAKE_SLOW);
+    cr_assert_not_null(fixture.keyring);
+}
+
+static void forget(const char *state_dir)
+{
+    glob_t files;
+    char pattern[64];
+    (void)snprintf(pattern, sizeof(pattern), "%s/*", state_dir);
+    cr_assert_eq(glob(pattern, 0, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        (void)unlink(files.gl_pathv[i]);
+    globfree(&files);
+    (void)rmdir(state_dir);
+}
+
+Test(client, a_restart_under_several_connections_fails_no_signature)
+{
+    char state_dir[] = "/tmp/kv-client.XXXXXX";
+    cr_assert_not_null(mkdtemp(state_dir));
+    restart(state_dir);
+    stay_on_one_cpu();
+    EVP_PKEY *key = load("p256");
+    cr_expect_eq(sign_at_once(key), N_SIGNERS);
+    cr_assert_gt(fake_keyring_counts(fixture.keyring)->connections, 1);
+    for (int i = 0; i < 3; i++) {
+        restart(state_dir);
+        cr_expect_not_null(sign_once(key), "every connection is a former one");
+        cr_expect_eq(sign_at_once(key), N_SIGNERS);
+        restart(state_dir);
+        cr_expect_eq(sign_at_once(key), N_SIGNERS);
+    }
+    EVP_PKEY_free(key);
+    forget(state_dir);
 }
 
 /* stunnel reads its keys as root and then becomes somebody else in the same process. */
