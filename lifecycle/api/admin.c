@@ -30,7 +30,9 @@ static void status(struct kv_call *call)
     json_t *vaults = json_array();
     for (size_t i = 0; i < service->n_vaults; i++) {
         char url[300];
-        const struct kv_vault *vault = &service->vaults[i];
+        const struct kv_vault *vault = service->vaults[i];
+        if (vault->state != KV_VAULT_LIVE)
+            continue;
         kv_service_vault_url(service, vault, url, sizeof(url));
         vaults = kv_json_append(vaults,
                                 json_pack("{s:s,s:s,s:b}", "name", vault->name, "url",

@@ -429,6 +429,9 @@ static int check_ready(struct kv_call *call, struct kv_err *err)
     struct kv_service *service = call->task.service;
     if (service->is_ready && call->task.vault != NULL)
         return 0;
+    if (service->is_ready)
+        return kv_err_set(err, KV_E_NOT_FOUND, "vault.not-found",
+                          "the host name is that of no vault");
     if (kv_keyring_is_sealed(service->keyring)) {
         kv_err_set(err, KV_E_SEALED, "keyring.sealed", "the vault is sealed");
         kv_err_hint(err, "open a slot of the installation");

@@ -102,9 +102,9 @@ void kv_call_reply_list(struct kv_call *call, json_t *items, bool is_versions);
 json_t *kv_call_id(const struct kv_call *call, const char *collection, const char *name,
                    const uint8_t *version);
 
-/* Attributes shared by all objects: enabled, nbf, exp, created, updated,
- * recoveryLevel, recoverableDays. */
-json_t *kv_call_attributes(const struct kv_row *row);
+/* Attributes shared by all objects: enabled, nbf, exp, created, updated, and what the
+ * vault makes of deleting: recoveryLevel, recoverableDays. */
+json_t *kv_call_attributes(const struct kv_call *call, const struct kv_row *row);
 
 /* "attributes" {enabled, nbf, exp} and "tags" of a request body. */
 struct kv_call_attrs {

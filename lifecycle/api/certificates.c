@@ -111,7 +111,7 @@ json_t *kv_cert_bundle(const struct kv_call *call, const struct kv_object *versi
     json_t *json = json_pack(
         "{s:o,s:o,s:O*,s:O*,s:o*,s:o*}", "id",
         kv_call_id(call, "certificates", key->name, key->version), "attributes",
-        kv_call_attributes(&version->row), "tags",
+        kv_call_attributes(call, &version->row), "tags",
         json_object_get(version->doc, "tags"), "contentType",
         json_object_get(version->doc, "contentType"), "policy",
         policy->row.row_version != 0 ? kv_cert_policy_json(call, policy) : NULL,
@@ -211,7 +211,7 @@ static json_t *item_of(const struct kv_call *call, const struct kv_object *versi
     json_t *item = json_pack(
         "{s:o,s:o,s:O*}", "id",
         kv_call_id(call, "certificates", key->name, is_versions ? key->version : NULL),
-        "attributes", kv_call_attributes(&version->row), "tags",
+        "attributes", kv_call_attributes(call, &version->row), "tags",
         json_object_get(version->doc, "tags"));
     /* An item whose chain cannot be read is listed all the same. */
     if (item == NULL || is_pending(version) ||

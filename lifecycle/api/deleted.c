@@ -92,7 +92,7 @@ static json_t *with_dates(const struct kv_call *call, const struct kv_row *head,
         json_object_set_new(json, "deletedDate",
                             json_integer(kv_name_deleted_s(head))) == 0 &&
         json_object_set_new(json, "scheduledPurgeDate",
-                            json_integer(kv_name_purge_s(head))) == 0)
+                            json_integer(kv_name_purge_s(call->task.vault, head))) == 0)
         return json;
     json_decref(json);
     return NULL;
@@ -251,12 +251,29 @@ static void purge_done(struct kv_task *task)
     kv_call_reply(kv_call_of(task), 204, NULL);
 }
 
+static int check_protection(const struct kv_call *call, struct kv_err *err)
+{
+    const struct kv_vault *vault = call->task.vault;
+    if (!vault->is_purge_protected)
+        return 0;
+    kv_err_set(
+        err, KV_E_DENIED, "vault.purge-protected",
+        "Operation \"purge\" is not allowed: purge protection is enabled for the "
+        "vault %s",
+        vault->name);
+    kv_err_hint(err, "it is purged by itself %u days after it was deleted",
+                vault->retention_days);
+    return KV_E_DENIED;
+}
+
 static void purge_read(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     const struct deleting *deleting = call->data;
     struct kv_err err = KV_ERR_INIT;
     int rc = check_both(call, &err);
+    if (rc == 0)
+        rc = check_protection(call, &err);
     if (rc != 0) {
         kv_task_fail(task, rc, &err);
         return;
@@ -284,7 +301,7 @@ static json_t *list_item(const struct kv_call *call, const struct kv_row *head,
     bool is_managed = (head->flags & KV_ROW_MANAGED) != 0;
     json_t *item = json_pack(
         "{s:o,s:o,s:O*,s:o*,s:o*}", strcmp(collection, "keys") == 0 ? "kid" : "id", id,
-        "attributes", kv_call_attributes(&version->row), "contentType",
+        "attributes", kv_call_attributes(call, &version->row), "contentType",
         version->row.key.kind == KV_KIND_SECRET
             ? json_object_get(version->doc, "contentType")
             : NULL,

@@ -25,6 +25,7 @@ static const struct by_id {
     {"api.deleted", {409, "Conflict", "ObjectIsDeletedButRecoverable"}},
     {"cert.in-progress", {409, "Forbidden", NULL}},
     {"api.no-contacts", {404, "ContactsNotFound", NULL}},
+    {"vault.not-found", {404, "VaultNotFound", NULL}},
     {"api.no-issuer", {404, "CertificateIssuerNotFound", NULL}},
     {"cert.no-operation", {404, "PendingCertificateNotFound", NULL}},
     {"api.no-route", {404, "NotFound", NULL}},

@@ -32,13 +32,23 @@ json_t *kv_call_id(const struct kv_call *call, const char *collection, const cha
     return json;
 }
 
-json_t *kv_call_attributes(const struct kv_row *row)
+/* The contract's word for what becomes of a deleted object. */
+static const char *recovery_level(const struct kv_vault *vault)
 {
+    bool is_custom = vault->retention_days < KV_RETENTION_DAYS_MAX;
+    if (vault->is_purge_protected)
+        return is_custom ? "CustomizedRecoverable" : "Recoverable";
+    return is_custom ? "CustomizedRecoverable+Purgeable" : "Recoverable+Purgeable";
+}
+
+json_t *kv_call_attributes(const struct kv_call *call, const struct kv_row *row)
+{
+    const struct kv_vault *vault = call->task.vault;
     json_t *nbf = row->nbf_s != KV_TIME_NONE ? json_integer(row->nbf_s) : NULL;
     json_t *exp = row->exp_s != KV_TIME_NONE ? json_integer(row->exp_s) : NULL;
     return json_pack("{s:b,s:o*,s:o*,s:I,s:I,s:s,s:i}", "enabled",
                      (row->flags & KV_ROW_ENABLED) != 0, "nbf", nbf, "exp", exp,
                      "created", (json_int_t)row->created_s, "updated",
-                     (json_int_t)row->updated_s, "recoveryLevel",
-                     "Recoverable+Purgeable", "recoverableDays", 90);
+                     (json_int_t)row->updated_s, "recoveryLevel", recovery_level(vault),
+                     "recoverableDays", (int)vault->retention_days);
 }

@@ -18,9 +18,10 @@ json_t *kv_key_app_tags(struct kv_bytes app)
     return tags;
 }
 
-static json_t *attributes(const struct kv_row *row, const struct kv_key_info *info)
+static json_t *attributes(const struct kv_call *call, const struct kv_row *row,
+                          const struct kv_key_info *info)
 {
-    json_t *json = kv_call_attributes(row);
+    json_t *json = kv_call_attributes(call, row);
     (void)json_object_set_new(json, "exportable",
                               json_boolean(info->attrs.is_exportable));
     (void)json_object_set_new(json, "hsmPlatform", json_string("0"));
@@ -36,8 +37,9 @@ json_t *kv_key_bundle(const struct kv_call *call, const struct kv_row *row,
     (void)json_object_set_new(
         jwk, "kid", kv_call_id(call, "keys", row->key.name, row->key.version));
     return json_pack("{s:o,s:o,s:o*,s:o*}", "key", jwk, "attributes",
-                     attributes(row, info), "tags", kv_key_app_tags(info->attrs.app),
-                     "managed", info->attrs.is_managed ? json_true() : NULL);
+                     attributes(call, row, info), "tags",
+                     kv_key_app_tags(info->attrs.app), "managed",
+                     info->attrs.is_managed ? json_true() : NULL);
 }
 
 static void reply_bundle(struct kv_task *task)
@@ -64,7 +66,7 @@ static void reply_items(struct kv_task *task, bool is_versions)
         json_t *item = json_pack(
             "{s:o,s:o,s:o*,s:o*}", "kid",
             kv_call_id(call, "keys", key->name, is_versions ? key->version : NULL),
-            "attributes", attributes(&object->row, &object->info), "tags",
+            "attributes", attributes(call, &object->row, &object->info), "tags",
             kv_key_app_tags(object->info.attrs.app), "managed",
             object->info.attrs.is_managed ? json_true() : NULL);
         items = kv_json_append(items, item);

@@ -18,7 +18,7 @@ json_t *kv_secret_bundle(const struct kv_call *call, const struct kv_object *obj
     return json_pack("{s:s*,s:o,s:O*,s:o,s:O*,s:o*,s:o*}", "value", value, "id",
                      kv_call_id(call, "secrets", key->name, key->version),
                      "contentType", json_object_get(object->doc, "contentType"),
-                     "attributes", kv_call_attributes(&object->row), "tags",
+                     "attributes", kv_call_attributes(call, &object->row), "tags",
                      json_object_get(object->doc, "tags"), "kid", kid, "managed",
                      is_managed ? json_true() : NULL);
 }

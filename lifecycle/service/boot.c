@@ -158,15 +158,17 @@ static uint32_t newest_term(const struct boot *boot, const uint8_t vault[KV_ID_L
 static int add_vault(struct boot *boot, const struct kv_vault *vault)
 {
     struct kv_service *service = boot->task.service;
+    struct kv_vault place = *vault;
+    place.retention_days = KV_RETENTION_DAYS_MAX;
+    memcpy(place.tenant, service->tenant, sizeof(place.tenant));
+    memcpy(place.subscription, service->tenant, sizeof(place.subscription));
     if (kv_service_vault_by_id(service, vault->id) != NULL)
         return 0;
-    if (service->n_vaults == KV_VAULTS_MAX || vault->term == 0)
+    if (vault->term == 0)
         return KV_E_INTEGRITY;
-    struct kv_vault *place = &service->vaults[service->n_vaults++];
-    *place = *vault;
     /* Epochs begin behind those of any earlier run: grants of then are asked anew. */
-    place->epoch = (uint64_t)kv_now_s(service->clock) << 20;
-    return 0;
+    place.epoch = (uint64_t)kv_now_s(service->clock) << 20;
+    return kv_service_vault_add(service, &place) != NULL ? 0 : KV_E_FULL;
 }
 
 static int keep_key(struct kv_task *task, const uint8_t vault[KV_ID_LEN], uint32_t term,

@@ -34,7 +34,7 @@ struct question {
     char after[KV_NAME_MAX + 1];
     struct kv_principal principal;
     uint32_t ops;
-    uint64_t epochs[KV_VAULTS_MAX]; /* when the decision began */
+    uint64_t epoch; /* of the service when the decision began */
 };
 
 static struct question *question_of(struct kv_task *task)
@@ -106,6 +106,13 @@ static bool decide(struct question *question, const char *name)
     return false;
 }
 
+/* A vault that has changed since the decision began has a newer epoch than all had. */
+static uint64_t epoch_of(const struct question *question)
+{
+    const struct kv_vault *vault = question->task.vault;
+    return vault->epoch <= question->epoch ? vault->epoch : question->epoch;
+}
+
 static void reply_grant(struct kv_task *task)
 {
     struct question *question = question_of(task);
@@ -117,7 +124,7 @@ static void reply_grant(struct kv_task *task)
     kv_row_ident(row, &granted.ident);
     granted.ops = question->ops;
     granted.lease_ms = KV_LEASE_MS;
-    granted.epoch = question->epochs[task->vault - task->service->vaults];
+    granted.epoch = epoch_of(question);
     granted.row = (struct kv_bytes){row->sealed, row->sealed_len};
     memcpy(uri.name, row->key.name, sizeof(uri.name));
     memcpy(uri.version, row->key.version, KV_ID_LEN);
@@ -169,8 +176,10 @@ static void found_version(struct kv_task *task)
         return;
     }
     task->vault = kv_service_vault_by_id(task->service, task->objects[0].row.key.vault);
-    if (task->vault == NULL) {
-        kv_task_fail(task, KV_E_INTEGRITY, NULL);
+    if (task->vault == NULL || task->vault->state != KV_VAULT_LIVE) {
+        kv_err_set(&err, KV_E_NOT_FOUND, "vault.not-found",
+                   "the vault of this key was deleted");
+        kv_task_fail(task, KV_E_NOT_FOUND, &err);
         return;
     }
     if (!decide(question, task->objects[0].row.key.name))
@@ -458,8 +467,7 @@ static void begin(struct question *question)
         answer(question, KV_E_UNAVAILABLE, NULL, &err);
         return;
     }
-    for (size_t i = 0; i < service->n_vaults; i++)
-        question->epochs[i] = service->vaults[i].epoch;
+    question->epoch = service->epoch;
     if (question->verb == KV_ROLE_LIST)
         start_list(question);
     else if (question->verb == KV_ROLE_CERT)

@@ -321,7 +321,7 @@ static void on_beat(uv_timer_t *timer)
 {
     struct app *app = timer->data;
     for (size_t i = 0; i < app->service.n_vaults; i++)
-        kv_service_beat(&app->service, &app->service.vaults[i]);
+        kv_service_beat(&app->service, app->service.vaults[i]);
 }
 
 /* --- start
@@ -522,6 +522,7 @@ static int run(struct app *app)
     (void)uv_run(&app->loop, UV_RUN_DEFAULT);
     KV_ASSERT(uv_loop_close(&app->loop) == 0);
     kv_engine_free(app->service.engine);
+    kv_service_vaults_free(&app->service);
     kv_principals_free(app->service.principals);
     kv_assignments_free(app->service.assignments);
     kv_wipe(app->token, sizeof(app->token));

@@ -98,9 +98,9 @@ int64_t kv_name_deleted_s(const struct kv_row *head)
     return head->updated_s;
 }
 
-int64_t kv_name_purge_s(const struct kv_row *head)
+int64_t kv_name_purge_s(const struct kv_vault *vault, const struct kv_row *head)
 {
-    return head->updated_s + KV_RETENTION_DAYS * DAY_S;
+    return head->updated_s + vault->retention_days * DAY_S;
 }
 
 /* --- changing ----------------------------------------------------------------------
@@ -141,7 +141,8 @@ void kv_name_delete(struct kv_task *task, struct kv_name *name)
             continue;
         head->flags |= KV_ROW_DELETED;
         head->updated_s = now_s;
-        head->next_at_s = i == KV_NAME_HEAD ? kv_name_purge_s(head) : KV_TIME_NONE;
+        head->next_at_s =
+            i == KV_NAME_HEAD ? kv_name_purge_s(task->vault, head) : KV_TIME_NONE;
         kv_task_put_row(task, head, head->row_version);
     }
     cancel(task, &name->part[KV_NAME_OPERATION]);

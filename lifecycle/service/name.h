@@ -13,8 +13,6 @@
 
 #include "lifecycle/service/task.h"
 
-#define KV_RETENTION_DAYS 90 /* from delete to the purge */
-
 enum kv_name_part {
     KV_NAME_HEAD,
     KV_NAME_KEY, /* of a certificate, as all below */
@@ -46,7 +44,7 @@ bool kv_name_is_deleted(const struct kv_name *name);
 
 /* When it was deleted and will be purged, Unix seconds; for heads of deleted names. */
 int64_t kv_name_deleted_s(const struct kv_row *head);
-int64_t kv_name_purge_s(const struct kv_row *head);
+int64_t kv_name_purge_s(const struct kv_vault *vault, const struct kv_row *head);
 
 /* Add the change to the task's batch; kv_task_commit makes it. Delete updates the parts
  * with what will be stored. */

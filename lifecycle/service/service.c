@@ -5,16 +5,61 @@
 #include "lifecycle/service/service.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "lifecycle/service/keyring.h"
 #include "store/core/str.h"
 
-struct kv_vault *kv_service_vault_by_name(struct kv_service *service, const char *name)
+struct kv_vault *kv_service_vault_add(struct kv_service *service,
+                                      const struct kv_vault *like)
+{
+    if (service->n_vaults == KV_VAULTS_MAX)
+        return NULL;
+    struct kv_vault *vault = malloc(sizeof(*vault));
+    if (vault == NULL)
+        return NULL;
+    *vault = *like;
+    service->vaults[service->n_vaults++] = vault;
+    if (service->epoch < vault->epoch)
+        service->epoch = vault->epoch;
+    return vault;
+}
+
+void kv_service_vault_remove(struct kv_service *service, struct kv_vault *vault)
+{
+    size_t i = 0;
+    while (i < service->n_vaults && service->vaults[i] != vault)
+        i++;
+    KV_ASSERT(i < service->n_vaults);
+    service->n_vaults--;
+    for (; i < service->n_vaults; i++)
+        service->vaults[i] = service->vaults[i + 1];
+    vault->next_gone = service->gone;
+    service->gone = vault;
+}
+
+void kv_service_vaults_free(struct kv_service *service)
+{
+    while (service->n_vaults > 0)
+        kv_service_vault_remove(service, service->vaults[service->n_vaults - 1]);
+    while (service->gone != NULL) {
+        struct kv_vault *vault = service->gone;
+        service->gone = vault->next_gone;
+        free(vault);
+    }
+}
+
+static struct kv_vault *only_live(struct kv_vault *vault)
+{
+    return vault != NULL && vault->state == KV_VAULT_LIVE ? vault : NULL;
+}
+
+struct kv_vault *kv_service_vault_of_name(struct kv_service *service, const char *name)
 {
     for (size_t i = 0; i < service->n_vaults; i++) {
-        struct kv_vault *vault = &service->vaults[i];
+        struct kv_vault *vault = service->vaults[i];
         if (name[0] == '\0' ? vault->is_default
                             : kv_str_equal_nocase(vault->name, name))
             return vault;
@@ -22,26 +67,45 @@ struct kv_vault *kv_service_vault_by_name(struct kv_service *service, const char
     return NULL;
 }
 
+struct kv_vault *kv_service_vault_by_name(struct kv_service *service, const char *name)
+{
+    return only_live(kv_service_vault_of_name(service, name));
+}
+
+/* Whether a host name is one label in front of the domain; a label that is too long for
+ * a vault's name becomes "?", which is none. */
+static bool read_label(const struct kv_service *service, const char *host,
+                       char out[KV_VAULT_NAME_MAX + 1])
+{
+    size_t label_len = strcspn(host, ".");
+    size_t domain_len = strlen(service->domain);
+    if (label_len == 0 || host[label_len] != '.' ||
+        strncasecmp(host + label_len + 1, service->domain, domain_len) != 0)
+        return false;
+    char end = host[label_len + 1 + domain_len];
+    if (end != '\0' && end != ':')
+        return false;
+    if (label_len <= KV_VAULT_NAME_MAX)
+        kv_str_cut(out, KV_VAULT_NAME_MAX + 1, host, label_len);
+    else
+        kv_str_cut(out, KV_VAULT_NAME_MAX + 1, "?", 1);
+    return true;
+}
+
 struct kv_vault *kv_service_vault_by_host(struct kv_service *service, const char *host)
 {
     char name[KV_VAULT_NAME_MAX + 1] = "";
-    const char *dot = host != NULL ? strchr(host, '.') : NULL;
-    size_t domain_len = strlen(service->domain);
-    if (dot != NULL && (size_t)(dot - host) <= KV_VAULT_NAME_MAX &&
-        strncasecmp(dot + 1, service->domain, domain_len) == 0 &&
-        (dot[1 + domain_len] == '\0' || dot[1 + domain_len] == ':'))
-        kv_str_cut(name, sizeof(name), host, (size_t)(dot - host));
-    struct kv_vault *vault =
-        name[0] != '\0' ? kv_service_vault_by_name(service, name) : NULL;
-    return vault != NULL ? vault : kv_service_vault_by_name(service, "");
+    if (host == NULL || !read_label(service, host, name))
+        name[0] = '\0';
+    return kv_service_vault_by_name(service, name);
 }
 
 struct kv_vault *kv_service_vault_by_id(struct kv_service *service,
                                         const uint8_t id[KV_ID_LEN])
 {
     for (size_t i = 0; i < service->n_vaults; i++)
-        if (memcmp(service->vaults[i].id, id, KV_ID_LEN) == 0)
-            return &service->vaults[i];
+        if (memcmp(service->vaults[i]->id, id, KV_ID_LEN) == 0)
+            return service->vaults[i];
     return NULL;
 }
 
@@ -88,10 +152,11 @@ void kv_service_beat(struct kv_service *service, struct kv_vault *vault)
 
 void kv_service_raise_epoch(struct kv_service *service, struct kv_vault *vault)
 {
+    service->epoch++;
     for (size_t i = 0; i < service->n_vaults; i++) {
-        if (vault != NULL && vault != &service->vaults[i])
+        if (vault != NULL && vault != service->vaults[i])
             continue;
-        service->vaults[i].epoch++;
-        kv_service_beat(service, &service->vaults[i]);
+        service->vaults[i]->epoch = service->epoch;
+        kv_service_beat(service, service->vaults[i]);
     }
 }

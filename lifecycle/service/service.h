@@ -17,16 +17,40 @@ struct kv_assignments;
 struct kv_principals;
 struct kv_engine;
 
+struct kv_access_policies; /* auth/policies.h */
+
+enum kv_vault_state {
+    KV_VAULT_LIVE,
+    KV_VAULT_DELETED,  /* until it is recovered or purged; no host finds it */
+    KV_VAULT_CREATING, /* its name and place are taken, it is not stored yet */
+    KV_VAULT_PURGING,  /* its keys are gone, its rows are on their way */
+};
+
+#define KV_RETENTION_DAYS_MIN 7
+#define KV_RETENTION_DAYS_MAX 90 /* and what a vault has that is not asked for less */
+
+/* What decisions need of a vault; the rest stands in its row (service/vaults.h). */
 struct kv_vault {
     uint8_t id[KV_ID_LEN];
     char name[KV_VAULT_NAME_MAX + 1]; /* as written in host names, lower case */
     bool is_default;
+    enum kv_vault_state state;
+    char tenant[37]; /* UUID; fixed, as the two below */
+    char subscription[37];
+    unsigned retention_days; /* of what is deleted in it, and of the vault itself */
+    bool is_premium;
+    bool is_purge_protected;             /* nothing deleted is purged before its time */
+    bool uses_policies;                  /* else role assignments decide */
+    struct kv_access_policies *policies; /* owned; NULL: none */
     uint32_t term;  /* newest vault key term: new rows are sealed with it */
     uint64_t epoch; /* rises with every change that may end a grant */
     uint64_t epoch_sent;
+    struct kv_vault *next_gone; /* private */
 };
 
-#define KV_VAULTS_MAX 64
+/* As many as the keyring keeps beats for. They are told to it each second, and looked
+ * for one after the other: 256 names take a microsecond. */
+#define KV_VAULTS_MAX 256
 
 struct kv_service {
     uv_loop_t *loop;
@@ -42,8 +66,10 @@ struct kv_service {
     bool is_dev;
     uid_t admin_uid; /* Unix peer that administers without an assignment */
     size_t n_vaults;
-    struct kv_vault vaults[KV_VAULTS_MAX];
+    struct kv_vault *vaults[KV_VAULTS_MAX]; /* of every state, the oldest first */
+    struct kv_vault *gone;  /* purged ones: tasks may still point to them */
     struct kv_vault system; /* the installation's own rows: id of zeros, name "" */
+    uint64_t epoch;         /* the newest of all vaults */
     struct kv_assignments *assignments; /* service/assignments.h */
     struct kv_principals *principals;   /* auth/principal.h */
     struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
@@ -55,10 +81,22 @@ struct kv_service {
     char tenant[37];          /* the installation id as a UUID */
 };
 
-/* The vault whose host name (Host header, port ignored) or name this is; a host that
- * names no vault gets the default. NULL when there is none. */
+/* Take a copy of a vault into the table; NULL: no memory, or there are KV_VAULTS_MAX.
+ * The pointer stays good until kv_service_vaults_free, also when the vault was removed:
+ * a task that runs on finds nothing in it and cannot write. */
+struct kv_vault *kv_service_vault_add(struct kv_service *service,
+                                      const struct kv_vault *like);
+void kv_service_vault_remove(struct kv_service *service, struct kv_vault *vault);
+void kv_service_vaults_free(struct kv_service *service);
+
+/* The live vault of this name ("": the default), or whose host name (Host header, port
+ * ignored) this is. NULL when there is none, or it is deleted. A host outside of the
+ * domain means the default vault; one inside names a vault. */
 struct kv_vault *kv_service_vault_by_host(struct kv_service *service, const char *host);
 struct kv_vault *kv_service_vault_by_name(struct kv_service *service, const char *name);
+
+/* The vault of any state. */
+struct kv_vault *kv_service_vault_of_name(struct kv_service *service, const char *name);
 struct kv_vault *kv_service_vault_by_id(struct kv_service *service,
                                         const uint8_t id[KV_ID_LEN]);
 

@@ -70,11 +70,15 @@ void desk_init(struct desk *desk)
     (void)snprintf(service->tenant, sizeof(service->tenant),
                    "00000000-0000-0000-0000-000000000001");
     service->system.term = KV_ROOM_TERM;
-    service->n_vaults = 1;
-    desk->vault = &service->vaults[0];
-    *desk->vault = (struct kv_vault){
-        .name = "default", .is_default = true, .term = KV_ROOM_TERM, .epoch = 1};
-    memcpy(desk->vault->id, kv_room_vault, KV_ID_LEN);
+    struct kv_vault vault = {.name = "default",
+                             .is_default = true,
+                             .retention_days = KV_RETENTION_DAYS_MAX,
+                             .term = KV_ROOM_TERM,
+                             .epoch = 1};
+    memcpy(vault.id, kv_room_vault, KV_ID_LEN);
+    memcpy(vault.tenant, service->tenant, sizeof(vault.tenant));
+    desk->vault = kv_service_vault_add(service, &vault);
+    cr_assert_not_null(desk->vault);
     const struct kv_store_config config = {.loop = &desk->loop,
                                            .clock = service->clock};
     cr_assert_eq(kv_memory_open(&service->store, &config, &err), 0);
@@ -113,6 +117,7 @@ void desk_fini(struct desk *desk)
     fake_link_close(&desk->link);
     desk_settle(desk);
     cr_assert_eq(uv_loop_close(&desk->loop), 0);
+    kv_service_vaults_free(&desk->service);
     kv_principals_free(desk->service.principals);
     kv_assignments_free(desk->service.assignments);
     kv_room_fini(&desk->room);

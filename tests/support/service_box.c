@@ -36,11 +36,14 @@ void service_box_init(struct service_box *box)
     service->port = 8443;
     (void)snprintf(service->domain, sizeof(service->domain), "vault.localhost");
     service->system.term = KV_ROOM_TERM;
-    service->n_vaults = 1;
-    box->vault = &service->vaults[0];
-    *box->vault = (struct kv_vault){
-        .name = "default", .is_default = true, .term = KV_ROOM_TERM, .epoch = 1};
-    memcpy(box->vault->id, kv_room_vault, KV_ID_LEN);
+    struct kv_vault vault = {.name = "default",
+                             .is_default = true,
+                             .retention_days = KV_RETENTION_DAYS_MAX,
+                             .term = KV_ROOM_TERM,
+                             .epoch = 1};
+    memcpy(vault.id, kv_room_vault, KV_ID_LEN);
+    box->vault = kv_service_vault_add(service, &vault);
+    cr_assert_not_null(box->vault);
     const struct kv_store_config config = {.loop = &box->loop, .clock = service->clock};
     cr_assert_eq(kv_memory_open(&service->store, &config, &err), 0, "%s", err.message);
 }
@@ -54,6 +57,7 @@ void service_box_fini(struct service_box *box)
     (void)uv_run(&box->loop, UV_RUN_DEFAULT); /* until nothing is left */
     cr_assert_null(box->service.store);
     cr_assert_eq(uv_loop_close(&box->loop), 0);
+    kv_service_vaults_free(&box->service);
     kv_room_fini(&box->room);
 }
 

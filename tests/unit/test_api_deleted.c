@@ -228,6 +228,28 @@ static void purge_due(uint8_t kind, const char *name)
     cr_assert_eq(purge_rc, 0);
 }
 
+Test(api_deleted, purge_protection_leaves_it_to_the_time)
+{
+    desk.vault->is_purge_protected = true;
+    desk.vault->retention_days = 7;
+    json_decref(desk_must(&desk, 200, "PUT", "/secrets/s", "{\"value\":\"v\"}"));
+    desk_fails(&desk, 404, "object.not-deleted", "DELETE", "/deletedsecrets/s", NULL);
+    json_t *deleted = desk_must(&desk, 200, "DELETE", "/secrets/s", NULL);
+    json_int_t deleted_s = json_integer_value(json_object_get(deleted, "deletedDate"));
+    cr_expect_eq(json_integer_value(json_object_get(deleted, "scheduledPurgeDate")),
+                 deleted_s + 7 * 86400);
+    json_decref(deleted);
+    desk_fails(&desk, 403, "vault.purge-protected", "DELETE", "/deletedsecrets/s",
+               NULL);
+    cr_expect_eq(count("/deletedsecrets"), 1);
+    kv_clock_manual_advance(&desk.room.clock, 7 * 86400 - 1);
+    purge_due(KV_KIND_SECRET, "s");
+    cr_expect_eq(count("/deletedsecrets"), 1, "not yet");
+    kv_clock_manual_advance(&desk.room.clock, 1);
+    purge_due(KV_KIND_SECRET, "s");
+    cr_expect_eq(count("/deletedsecrets"), 0);
+}
+
 Test(api_deleted, the_time_purges_what_is_deleted_long_enough)
 {
     desk_import(&desk, "web");

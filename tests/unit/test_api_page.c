@@ -288,7 +288,8 @@ Test(api_page, attributes_leave_out_the_dates_that_are_not_set)
                          .updated_s = 6,
                          .nbf_s = KV_TIME_NONE,
                          .exp_s = KV_TIME_NONE};
-    json_t *json = kv_call_attributes(&row);
+    const struct kv_call call = {.task = {.vault = desk.vault}};
+    json_t *json = kv_call_attributes(&call, &row);
     cr_assert_eq(json_object_size(json), 5);
     cr_assert(json_is_true(json_object_get(json, "enabled")));
     cr_assert_eq(json_integer_value(json_object_get(json, "created")), 5);
@@ -300,10 +301,37 @@ Test(api_page, attributes_leave_out_the_dates_that_are_not_set)
     row.flags = 0;
     row.nbf_s = 0;
     row.exp_s = INT64_C(253402300799);
-    json = kv_call_attributes(&row);
+    json = kv_call_attributes(&call, &row);
     cr_assert(json_is_false(json_object_get(json, "enabled")));
     cr_assert_eq(json_integer_value(json_object_get(json, "nbf")), 0);
     cr_assert_eq(json_integer_value(json_object_get(json, "exp")),
                  INT64_C(253402300799));
     json_decref(json);
+}
+
+Test(api_page, the_vault_says_how_long_what_is_deleted_can_be_recovered)
+{
+    static const struct {
+        unsigned days;
+        bool is_protected;
+        const char *level;
+    } vaults[] = {
+        {90, false, "Recoverable+Purgeable"},
+        {90, true, "Recoverable"},
+        {89, false, "CustomizedRecoverable+Purgeable"},
+        {7, false, "CustomizedRecoverable+Purgeable"},
+        {7, true, "CustomizedRecoverable"},
+    };
+    const struct kv_row row = {.nbf_s = KV_TIME_NONE, .exp_s = KV_TIME_NONE};
+    const struct kv_call call = {.task = {.vault = desk.vault}};
+    for (size_t i = 0; i < sizeof(vaults) / sizeof(vaults[0]); i++) {
+        desk.vault->retention_days = vaults[i].days;
+        desk.vault->is_purge_protected = vaults[i].is_protected;
+        json_t *json = kv_call_attributes(&call, &row);
+        cr_expect_str_eq(json_string_value(json_object_get(json, "recoveryLevel")),
+                         vaults[i].level);
+        cr_expect_eq(json_integer_value(json_object_get(json, "recoverableDays")),
+                     vaults[i].days);
+        json_decref(json);
+    }
 }
