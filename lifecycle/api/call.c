@@ -490,13 +490,16 @@ int kv_call_check_head(struct kv_call *call, const struct kv_row *head)
 {
     struct kv_err err = KV_ERR_INIT;
     int rc = 0;
-    if ((head->flags & KV_ROW_DELETED) == 0)
+    const char *kind = kv_kind_name(head->key.kind);
+    if ((head->flags & KV_ROW_DELETED) == 0) {
         rc = kv_call_check_own(call, head, &err);
-    else
+    } else {
         rc = kv_err_set(&err, KV_E_EXISTS, "api.deleted",
                         "the %s '%s' is deleted but recoverable: its name cannot be "
                         "used",
-                        kv_kind_name(head->key.kind), head->key.name);
+                        kind, head->key.name);
+        kv_err_hint(&err, "keyvault %s recover %s, or purge", kind, head->key.name);
+    }
     if (rc == 0)
         return 0;
     kv_call_fail(&call->task, rc, &err);

@@ -38,6 +38,16 @@ static struct updating *updating_of(struct kv_task *task)
 /* --- policy -------------------------------------------------------------------------
  */
 
+/* Another type of key makes the size and curve of the old one void. */
+static void drop_key_size(json_t *old, const json_t *given)
+{
+    const json_t *kty = json_object_get(given, "kty");
+    if (!json_is_string(kty) || json_equal(kty, json_object_get(old, "kty")))
+        return;
+    (void)json_object_del(old, "key_size");
+    (void)json_object_del(old, "crv");
+}
+
 /* Members of `given` over those of `stored`; objects one level down are merged, too.
  * NULL: no memory. */
 static json_t *merge(const json_t *stored, const json_t *given)
@@ -49,6 +59,8 @@ static json_t *merge(const json_t *stored, const json_t *given)
     {
         json_t *old = json_object_get(merged, name);
         int rc = 0;
+        if (strcmp(name, "key_props") == 0)
+            drop_key_size(old, value);
         if (json_is_object(value) && json_is_object(old))
             rc = json_object_update(old, value);
         else if (!json_is_null(value))

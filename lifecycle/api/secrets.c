@@ -144,6 +144,9 @@ static void got(struct kv_task *task)
     if ((task->object.row.flags & KV_ROW_ENABLED) == 0) {
         kv_err_set(&err, KV_E_STATE, "api.secret-disabled",
                    "Operation get is not allowed on a disabled secret.");
+        kv_err_hint(&err, "keyvault %s update %s --enabled",
+                    (task->object.row.flags & KV_ROW_MANAGED) != 0 ? "cert" : "secret",
+                    call->name);
         kv_task_fail(task, KV_E_STATE, &err);
         return;
     }

@@ -48,6 +48,7 @@ static void check_idle(struct kv_task *task)
     }
     kv_err_set(&err, KV_E_EXISTS, "cert.in-progress",
                "an operation for the certificate '%s' is in progress", order->name);
+    kv_err_hint(&err, "keyvault cert operation show %s; cancel ends it", order->name);
     kv_task_fail(task, KV_E_EXISTS, &err);
 }
 
@@ -95,11 +96,15 @@ static int check_names(const struct kv_order *order, struct kv_err *err)
         const char *kind = kv_kind_name(head->key.kind);
         if (head->row_version == 0)
             continue;
-        if ((head->flags & KV_ROW_DELETED) != 0)
-            return kv_err_set(err, KV_E_EXISTS, "api.deleted",
-                              "the %s '%s' is deleted but recoverable: its name cannot "
-                              "be used",
-                              kind, order->name);
+        if ((head->flags & KV_ROW_DELETED) != 0) {
+            (void)kv_err_set(err, KV_E_EXISTS, "api.deleted",
+                             "the %s '%s' is deleted but recoverable: its name cannot "
+                             "be used",
+                             kind, order->name);
+            kv_err_hint(err, "keyvault %s recover %s, or purge",
+                        i == KV_HEAD_CERTIFICATE ? "cert" : kind, order->name);
+            return KV_E_EXISTS;
+        }
         if (i != KV_HEAD_CERTIFICATE && (head->flags & KV_ROW_MANAGED) == 0)
             return kv_err_set(err, KV_E_EXISTS, "cert.name-taken",
                               "the name '%s' belongs to a %s that is no certificate's",

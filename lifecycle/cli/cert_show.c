@@ -42,7 +42,7 @@ static int no_certificate(const json_t *bundle, struct kv_err *err)
                           "the API's answer has no certificate that can be read");
     (void)kv_err_set(err, KV_E_STATE, "cli.cert-pending",
                      "the certificate has not been issued yet");
-    kv_err_hint(err, "wait for its operation to complete");
+    kv_err_hint(err, "keyvault cert operation show NAME tells how it stands");
     return KV_E_STATE;
 }
 

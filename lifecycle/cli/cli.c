@@ -54,6 +54,28 @@ int kv_cli_number(const struct kv_cli *cli, const char *flag, int64_t min, int64
     return 0;
 }
 
+int kv_cli_list(const struct kv_cli *cli, const char *flag, json_t **out,
+                struct kv_err *err)
+{
+    const char *text = kv_cli_flag(cli, flag);
+    *out = NULL;
+    if (text == NULL)
+        return 0;
+    json_t *list = json_array();
+    bool is_good = text[0] != '\0';
+    while (is_good && *text != '\0') {
+        size_t len = strcspn(text, ",");
+        is_good = len > 0 && json_array_append_new(list, json_stringn(text, len)) == 0;
+        text += len + (text[len] == ',' ? 1 : 0);
+    }
+    if (is_good) {
+        *out = list;
+        return 0;
+    }
+    json_decref(list);
+    return kv_cli_bad(err, "--%s wants values separated by commas", flag);
+}
+
 int kv_cli_print_json(const json_t *json, struct kv_err *err)
 {
     size_t layout = isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) : JSON_COMPACT;

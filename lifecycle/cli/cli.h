@@ -40,6 +40,10 @@ int kv_cli_version(const struct kv_cli *cli, const char **version,
 int kv_cli_number(const struct kv_cli *cli, const char *flag, int64_t min, int64_t max,
                   int64_t *out, struct kv_err *err) KV_MUST_CHECK;
 
+/* A flag "a,b" as an array of texts, the caller's; NULL when it is not given. */
+int kv_cli_list(const struct kv_cli *cli, const char *flag, json_t **out,
+                struct kv_err *err) KV_MUST_CHECK;
+
 /* Print JSON, indented on a terminal. */
 int kv_cli_print_json(const json_t *json, struct kv_err *err) KV_MUST_CHECK;
 
@@ -47,12 +51,19 @@ int kv_cli_print_json(const json_t *json, struct kv_err *err) KV_MUST_CHECK;
 int kv_cli_flush(struct kv_err *err) KV_MUST_CHECK;
 
 #define KV_COMMAND(name) int name(struct kv_cli *cli, struct kv_err *err)
+/* What keys, secrets and certificates have in common. */
+KV_COMMAND(kv_object_list_run);
+KV_COMMAND(kv_object_show_run);
+KV_COMMAND(kv_object_versions_run);
+KV_COMMAND(kv_update_run);
+KV_COMMAND(kv_delete_run);
+KV_COMMAND(kv_list_deleted_run);
+KV_COMMAND(kv_recover_run);
+KV_COMMAND(kv_purge_run);
+
 KV_COMMAND(kv_key_create_run);
 KV_COMMAND(kv_key_import_run);
-KV_COMMAND(kv_key_list_run);
 KV_COMMAND(kv_key_usage_run);
-KV_COMMAND(kv_key_show_run);
-KV_COMMAND(kv_key_versions_run);
 KV_COMMAND(kv_key_uri_pem_run);
 KV_COMMAND(kv_key_sign_run);
 KV_COMMAND(kv_key_verify_run);
@@ -60,15 +71,23 @@ KV_COMMAND(kv_key_encrypt_run);
 KV_COMMAND(kv_key_decrypt_run);
 KV_COMMAND(kv_secret_set_run);
 KV_COMMAND(kv_secret_get_run);
-KV_COMMAND(kv_secret_list_run);
-KV_COMMAND(kv_secret_show_run);
-KV_COMMAND(kv_secret_versions_run);
 KV_COMMAND(kv_cert_create_run);
+KV_COMMAND(kv_cert_renew_run);
+KV_COMMAND(kv_cert_csr_run);
+KV_COMMAND(kv_cert_merge_run);
+KV_COMMAND(kv_cert_operation_run);
 KV_COMMAND(kv_cert_import_run);
-KV_COMMAND(kv_cert_list_run);
+KV_COMMAND(kv_cert_export_run);
 KV_COMMAND(kv_cert_show_run);
-KV_COMMAND(kv_cert_versions_run);
 KV_COMMAND(kv_cert_policy_run);
+KV_COMMAND(kv_contact_add_run);
+KV_COMMAND(kv_contact_list_run);
+KV_COMMAND(kv_contact_remove_run);
+KV_COMMAND(kv_issuer_create_run);
+KV_COMMAND(kv_issuer_list_run);
+KV_COMMAND(kv_issuer_show_run);
+KV_COMMAND(kv_issuer_update_run);
+KV_COMMAND(kv_issuer_delete_run);
 KV_COMMAND(kv_access_grant_run);
 KV_COMMAND(kv_access_list_run);
 KV_COMMAND(kv_access_revoke_run);

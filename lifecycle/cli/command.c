@@ -133,13 +133,26 @@ static int set_switch(struct kv_invocation *out, int i, struct kv_err *err)
     return 0;
 }
 
+static bool may_repeat(const struct kv_flag *flag)
+{
+    const size_t len = flag->value != NULL ? strlen(flag->value) : 0;
+    return len > 3 && strcmp(flag->value + len - 3, "...") == 0;
+}
+
 /* The value of the flag at hand: behind its '=' or the next word. */
 static int take_value(struct words *words, const char *equals,
                       const struct kv_flag *flag, struct kv_invocation *out,
                       const char **value, struct kv_err *err)
 {
-    if (*value != NULL)
+    if (*value != NULL && !may_repeat(flag))
         return usage(err, out, "--%s is given twice", flag->name);
+    if (*value != NULL && out->n_more == KV_CLI_MORE_MAX)
+        return usage(err, out, "--%s is given too often", flag->name);
+    if (*value != NULL) {
+        struct kv_flag_more *more = &out->more[out->n_more++];
+        more->flag = flag;
+        value = &more->value;
+    }
     if (equals != NULL) {
         *value = equals + 1;
         return 0;
@@ -287,6 +300,24 @@ const char *kv_invocation_flag(const struct kv_invocation *invocation, const cha
     return invocation->flags[i];
 }
 
+const char *kv_invocation_flag_at(const struct kv_invocation *invocation,
+                                  const char *name, size_t i)
+{
+    if (i == 0)
+        return kv_invocation_flag(invocation, name);
+    for (size_t n = 0; n < invocation->n_more; n++) {
+        const struct kv_flag_more *more = &invocation->more[n];
+        if (strcmp(more->flag->name, name) == 0 && --i == 0)
+            return more->value;
+    }
+    return NULL;
+}
+
+bool kv_invocation_takes(const struct kv_invocation *invocation, const char *name)
+{
+    return find_flag(invocation->command->flags, name, strlen(name)) >= 0;
+}
+
 /* --- help ---------------------------------------------------------------------- */
 
 static void print_flags(const struct kv_flag *flags, FILE *out)
@@ -331,7 +362,10 @@ static void help_list(const char *noun, FILE *out)
         (void)snprintf(left, sizeof(left), "%s%s%s%s%s", c->noun,
                        c->verb != NULL ? " " : "", c->verb != NULL ? c->verb : "",
                        c->args[0] != '\0' ? " " : "", c->args);
-        (void)fprintf(out, "  %-34s%s\n", left, c->summary);
+        if (strlen(left) > 32)
+            (void)fprintf(out, "  %s\n  %-34s%s\n", left, "", c->summary);
+        else
+            (void)fprintf(out, "  %-34s%s\n", left, c->summary);
     }
     (void)fputs("\nEverywhere:\n", out);
     print_flags(kv_global_flags, out);

@@ -13,12 +13,14 @@
 
 #define KV_CLI_FLAGS_MAX 24
 #define KV_CLI_ARGS_MAX 4
+#define KV_CLI_MORE_MAX 64
 
 struct kv_cli;
 
 struct kv_flag {
     const char *name;  /* without the two hyphens */
-    const char *value; /* what stands behind it ("FILE", "RSA|EC"); NULL: a switch */
+    const char *value; /* what stands behind it ("FILE", "RSA|EC"); NULL: a switch;
+                          "K=V..." with three dots: the flag may be given again */
     const char *help;
 };
 
@@ -38,6 +40,12 @@ extern const struct kv_command kv_commands[];
 /* Flags that every command takes, ended likewise. */
 extern const struct kv_flag kv_global_flags[];
 
+/* A second or further value of a flag that may be given again. */
+struct kv_flag_more {
+    const struct kv_flag *flag;
+    const char *value;
+};
+
 /* A parsed command line; borrows from argv. */
 struct kv_invocation {
     const struct kv_command *command; /* NULL: only help or the version was asked for */
@@ -45,6 +53,8 @@ struct kv_invocation {
     const char *args[KV_CLI_ARGS_MAX];
     size_t n_args;
     const char *flags[KV_CLI_FLAGS_MAX]; /* parallel to command->flags; "" = a switch */
+    struct kv_flag_more more[KV_CLI_MORE_MAX];
+    size_t n_more;
     const char *vault;
     const char *version;
     bool as_json;
@@ -60,6 +70,13 @@ int kv_command_parse(int argc, char **argv, struct kv_invocation *out,
  * must stand in the command's table. */
 const char *kv_invocation_flag(const struct kv_invocation *invocation,
                                const char *name);
+
+/* The i-th value of a flag that may be given again; NULL: there are no more. */
+const char *kv_invocation_flag_at(const struct kv_invocation *invocation,
+                                  const char *name, size_t i);
+
+/* Whether the command has this flag at all: for code that several commands share. */
+bool kv_invocation_takes(const struct kv_invocation *invocation, const char *name);
 
 /* Print the help that the invocation asks for: of everything, a noun or a command. */
 void kv_command_help(const struct kv_invocation *invocation, FILE *out);

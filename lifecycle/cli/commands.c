@@ -1,11 +1,30 @@
 /*
  * The table of commands: the only place that says what there is.
  */
+#include "lifecycle/cli/attributes.h"
 #include "lifecycle/cli/cli.h"
-#include "lifecycle/cli/object.h"
 #include "lifecycle/cli/policy.h"
 
 static const struct kv_flag none[] = {{0}};
+
+/* --- flags that several nouns have --- */
+
+static const struct kv_flag show[] = {
+    {"deleted", NULL, "one that is deleted and not yet purged"},
+    {0},
+};
+
+static const struct kv_flag no_wait[] = {
+    {"no-wait", NULL, "return as soon as it has begun"},
+    {0},
+};
+
+static const struct kv_flag purge[] = {
+    {"yes", NULL, "do not ask"},
+    {0},
+};
+
+/* --- key --- */
 
 static const struct kv_flag key_create[] = {
     {"type", "RSA|EC|Ed25519", "type of the key"},
@@ -21,6 +40,13 @@ static const struct kv_flag key_import[] = {
     {"password-file", "FILE", "its password, when it is encrypted"},
     {"ops", "A,B", "permitted operations, as in the API's key_ops"},
     KV_ATTRIBUTE_FLAGS,
+    {0},
+};
+
+static const struct kv_flag key_update[] = {
+    KV_CHANGE_FLAGS,
+    KV_DATE_FLAGS,
+    {"ops", "A,B", "permitted operations, as in the API's key_ops"},
     {0},
 };
 
@@ -61,6 +87,8 @@ static const struct kv_flag key_decrypt[] = {
     {0},
 };
 
+/* --- secret --- */
+
 static const struct kv_flag secret_set[] = {
     {"file", "FILE|-", "the value; without it a terminal asks"},
     {"value", "V", "the value; ps and the shell's history show it"},
@@ -70,10 +98,19 @@ static const struct kv_flag secret_set[] = {
     {0},
 };
 
+static const struct kv_flag secret_update[] = {
+    KV_CHANGE_FLAGS,
+    KV_DATE_FLAGS,
+    {"content-type", "TEXT", "what the value is, up to 255 characters"},
+    {0},
+};
+
 static const struct kv_flag secret_get[] = {
     {"out", "FILE", "write to a file of mode 0600 instead of standard output"},
     {0},
 };
+
+/* --- cert --- */
 
 static const struct kv_flag cert_create[] = {
     KV_POLICY_FLAGS,
@@ -92,9 +129,80 @@ static const struct kv_flag cert_import[] = {
     {0},
 };
 
+static const struct kv_flag cert_renew[] = {
+    {"no-wait", NULL, "return as soon as the operation has begun"},
+    KV_TAG_FLAGS,
+    {"disabled", NULL, "make it disabled"},
+    {0},
+};
+
+static const struct kv_flag cert_csr[] = {
+    {"out", "FILE", "write to a file instead of standard output"},
+    {0},
+};
+
+static const struct kv_flag cert_merge[] = {
+    {"file", "FILE|-", "what the CA issued: PEM, DER or PKCS #7, with its chain"},
+    KV_TAG_FLAGS,
+    {"disabled", NULL, "make it disabled"},
+    {0},
+};
+
+static const struct kv_flag cert_export[] = {
+    {"format", "pem|pfx", "PEM: key, certificate, chain; or PKCS #12"},
+    {"out", "FILE", "write to a file of mode 0600 instead of standard output"},
+    {"password-file", "FILE", "encrypt with the password in this file"},
+    {0},
+};
+
+static const struct kv_flag cert_list[] = {
+    {"pending", NULL, "with those that have not been issued yet"},
+    {0},
+};
+
 static const struct kv_flag cert_show[] = {
     {"pem", NULL, "print the certificate and its chain in PEM, leaf first"},
     {"out", "FILE", "with --pem: write to a file"},
+    {"deleted", NULL, "one that is deleted and not yet purged"},
+    {0},
+};
+
+static const struct kv_flag cert_update[] = {
+    KV_CHANGE_FLAGS,
+    {0},
+};
+
+static const struct kv_flag cert_policy[] = {
+    KV_POLICY_FLAGS,
+    {0},
+};
+
+/* --- the others --- */
+
+static const struct kv_flag contact_add[] = {
+    {"name", "TEXT", "the person's name"},
+    {"phone", "TEXT", "a telephone number"},
+    {0},
+};
+
+#define ISSUER_FLAGS                                                                   \
+    {"type", "TYPE", "DigiCert, GlobalSign, ACME, LocalCA, Exec or Test"},             \
+        {"account", "ID", "the account with the CA"},                                  \
+        {"password-file", "FILE", "its password; it is never shown again"},            \
+        {"organization", "ID", "the organisation with the CA"},                        \
+        {"admin", "EMAIL...", "who administers it; may be given again"},               \
+    {                                                                                  \
+        "disabled", NULL, "let no policy use it"                                       \
+    }
+
+static const struct kv_flag issuer_create[] = {
+    ISSUER_FLAGS,
+    {0},
+};
+
+static const struct kv_flag issuer_update[] = {
+    ISSUER_FLAGS,
+    {"enabled", NULL, "let policies use it"},
     {0},
 };
 
@@ -114,9 +222,29 @@ static const char policy_notes[] =
     "replace its members. It waits until the certificate is issued.";
 static const char grant_notes[] =
     "PRINCIPAL is unix:USER, unixgroup:GROUP, app:ID, user:ID or mtls:SPKI-SHA256.";
-static const char policy_show_notes[] =
+static const char policy_verb_notes[] =
     "  cert policy show NAME   the policy of a certificate, in JSON\n"
+    "  cert policy set NAME    change it: the flags replace its members, --policy "
+    "FILE\n"
+    "                          what the file names; new versions follow it\n"
     "  cert policy default     a policy to start from";
+static const char operation_notes[] =
+    "  cert operation show NAME     how the newest order stands\n"
+    "  cert operation cancel NAME   end it before its time\n"
+    "  cert operation delete NAME   forget it";
+static const char update_notes[] =
+    "Without --version the current version. Tags that are given replace those it has.";
+static const char delete_notes[] =
+    "All versions together. They can be recovered until the vault purges them.";
+static const char renew_notes[] =
+    "A new version by the policy of the certificate; see cert policy.";
+static const char merge_notes[] =
+    "Ends an order of the issuer Unknown; its request is what cert csr prints.";
+static const char export_notes[] =
+    "Only certificates whose policy is exportable; others keep their key in the vault.";
+static const char issuer_notes[] = "Issuers are kept for policies that name them. This "
+                                   "version orders certificates of\n"
+                                   "Self and Unknown alone.";
 static const char doctor_notes[] =
     "Looks at the daemon, the clock, the disk, the sockets and the effective\n"
     "openssl.cnf; with a URI or key file also at the key and its certificate, and\n"
@@ -128,16 +256,29 @@ static const char doctor_notes[] =
         noun, verb, args, summary, flags, notes, run                                   \
     }
 
+/* The verbs that all three kinds of object have. */
+#define SHARED(noun, kind, list_flags, show_flags, show_run, update_flags)             \
+    ROW(noun, "list", "", "List the " kind "s", list_flags, NULL, kv_object_list_run), \
+        ROW(noun, "show", "NAME", "Show a " kind, show_flags, NULL, show_run),         \
+        ROW(noun, "versions", "NAME", "List the versions of a " kind, none, NULL,      \
+            kv_object_versions_run),                                                   \
+        ROW(noun, "update", "NAME", "Change what is said of a " kind, update_flags,    \
+            update_notes, kv_update_run),                                              \
+        ROW(noun, "delete", "NAME", "Delete a " kind, no_wait, delete_notes,           \
+            kv_delete_run),                                                            \
+        ROW(noun, "list-deleted", "", "List the deleted " kind "s", none, NULL,        \
+            kv_list_deleted_run),                                                      \
+        ROW(noun, "recover", "NAME", "Bring a deleted " kind " back", no_wait, NULL,   \
+            kv_recover_run),                                                           \
+        ROW(noun, "purge", "NAME", "Destroy a deleted " kind " for good", purge, NULL, \
+            kv_purge_run)
+
 const struct kv_command kv_commands[] = {
     ROW("key", "create", "NAME", "Make a key in the vault", key_create, NULL,
         kv_key_create_run),
     ROW("key", "import", "NAME", "Put an existing private key into the vault",
         key_import, NULL, kv_key_import_run),
-    ROW("key", "list", "", "List the keys", none, NULL, kv_key_list_run),
-    ROW("key", "show", "NAME", "Show a key's public part and attributes", none, NULL,
-        kv_key_show_run),
-    ROW("key", "versions", "NAME", "List the versions of a key", none, NULL,
-        kv_key_versions_run),
+    SHARED("key", "key", none, show, kv_object_show_run, key_update),
     ROW("key", "usage", "[NAME]", "Show what was done with keys in use", none, NULL,
         kv_key_usage_run),
     ROW("key", "uri-pem", "NAME", "Print the file that servers load as private key",
@@ -152,22 +293,38 @@ const struct kv_command kv_commands[] = {
     ROW("secret", "set", "NAME", "Store a secret", secret_set, NULL, kv_secret_set_run),
     ROW("secret", "get", "NAME", "Print a secret's value", secret_get, NULL,
         kv_secret_get_run),
-    ROW("secret", "list", "", "List the secrets", none, NULL, kv_secret_list_run),
-    ROW("secret", "show", "NAME", "Show a secret's attributes", none, NULL,
-        kv_secret_show_run),
-    ROW("secret", "versions", "NAME", "List the versions of a secret", none, NULL,
-        kv_secret_versions_run),
+    SHARED("secret", "secret", none, show, kv_object_show_run, secret_update),
     ROW("cert", "create", "NAME", "Have a certificate issued", cert_create,
         policy_notes, kv_cert_create_run),
     ROW("cert", "import", "NAME", "Put a certificate and its key into the vault",
         cert_import, NULL, kv_cert_import_run),
-    ROW("cert", "list", "", "List the certificates", none, NULL, kv_cert_list_run),
-    ROW("cert", "show", "NAME", "Show a certificate", cert_show, NULL,
-        kv_cert_show_run),
-    ROW("cert", "versions", "NAME", "List the versions of a certificate", none, NULL,
-        kv_cert_versions_run),
-    ROW("cert", "policy", "show|default [NAME]", "Show a certificate policy", none,
-        policy_show_notes, kv_cert_policy_run),
+    ROW("cert", "renew", "NAME", "Have a new version issued", cert_renew, renew_notes,
+        kv_cert_renew_run),
+    ROW("cert", "csr", "NAME", "Print the certificate request of an order", cert_csr,
+        NULL, kv_cert_csr_run),
+    ROW("cert", "merge", "NAME", "Bring what a CA outside issued", cert_merge,
+        merge_notes, kv_cert_merge_run),
+    ROW("cert", "operation", "show|cancel|delete NAME", "Look at or end an order", none,
+        operation_notes, kv_cert_operation_run),
+    ROW("cert", "export", "NAME", "Write certificate and private key to a file",
+        cert_export, export_notes, kv_cert_export_run),
+    ROW("cert", "policy", "show|set|default [NAME]", "Show or change a policy",
+        cert_policy, policy_verb_notes, kv_cert_policy_run),
+    SHARED("cert", "certificate", cert_list, cert_show, kv_cert_show_run, cert_update),
+    ROW("contact", "add", "EMAIL", "Add or change a contact of the vault", contact_add,
+        NULL, kv_contact_add_run),
+    ROW("contact", "list", "", "List who is told about certificates", none, NULL,
+        kv_contact_list_run),
+    ROW("contact", "remove", "EMAIL", "Remove a contact", none, NULL,
+        kv_contact_remove_run),
+    ROW("issuer", "create", "NAME", "Make an issuer known to the vault", issuer_create,
+        issuer_notes, kv_issuer_create_run),
+    ROW("issuer", "list", "", "List the issuers", none, NULL, kv_issuer_list_run),
+    ROW("issuer", "show", "NAME", "Show an issuer", none, NULL, kv_issuer_show_run),
+    ROW("issuer", "update", "NAME", "Change an issuer", issuer_update, NULL,
+        kv_issuer_update_run),
+    ROW("issuer", "delete", "NAME", "Delete an issuer", none, NULL,
+        kv_issuer_delete_run),
     ROW("access", "grant", "PRINCIPAL", "Give a role to somebody", access_flags,
         grant_notes, kv_access_grant_run),
     ROW("access", "list", "", "List who has which role", none, NULL,

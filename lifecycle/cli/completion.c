@@ -30,8 +30,20 @@ static void print_verbs(const char *noun)
     }
 }
 
+/* "show|set NAME": words of its own that a command has behind the verb. */
+static void print_choices(const struct kv_command *command)
+{
+    const size_t len = strcspn(command->args, " ");
+    if (memchr(command->args, '|', len) == NULL || command->args[0] < 'a')
+        return;
+    for (size_t i = 0; i < len; i++)
+        (void)putchar(command->args[i] == '|' ? ' ' : command->args[i]);
+    (void)putchar(' ');
+}
+
 static void print_flags(const struct kv_command *command)
 {
+    print_choices(command);
     for (size_t i = 0; command->flags != NULL && command->flags[i].name != NULL; i++)
         (void)printf("--%s ", command->flags[i].name);
     for (size_t i = 0; kv_global_flags[i].name != NULL; i++)

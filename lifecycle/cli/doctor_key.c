@@ -124,7 +124,8 @@ static void check_enabled(struct kv_doctor *doctor, const struct key *key)
         kv_doctor_say(doctor, KV_FINDING_OK, "enabled", NULL, "yes");
         return;
     }
-    cure_new(key, cure);
+    (void)snprintf(cure, sizeof(cure), "keyvault %s update %s --version %s --enabled",
+                   key->is_managed ? "cert" : "key", key->name, key->version);
     kv_doctor_say(doctor, KV_FINDING_FAIL, "enabled", cure,
                   "version %s of '%s' is disabled", key->version, key->name);
 }

@@ -16,6 +16,7 @@
 
 #include "lifecycle/supervisor/dev_files.h"
 #include "store/core/secret.h"
+#include "store/core/str.h"
 
 #define PROMPT_MAX 1024
 
@@ -96,7 +97,7 @@ static int read_answer(int fd, struct kv_buf *out)
     }
 }
 
-static int ask(int fd, const char *prompt, struct kv_buf *out)
+static int ask_silently(int fd, const char *prompt, struct kv_buf *out)
 {
     struct termios before;
     if (tcgetattr(fd, &before) != 0)
@@ -123,7 +124,7 @@ static int ask(int fd, const char *prompt, struct kv_buf *out)
 int kv_io_prompt(const char *prompt, struct kv_buf *out, struct kv_err *err)
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-    int rc = fd >= 0 ? ask(fd, prompt, out) : KV_E_STATE;
+    int rc = fd >= 0 ? ask_silently(fd, prompt, out) : KV_E_STATE;
     if (fd >= 0)
         (void)close(fd);
     if (rc == KV_E_STATE) {
@@ -136,6 +137,28 @@ int kv_io_prompt(const char *prompt, struct kv_buf *out, struct kv_err *err)
     } else if (rc != 0) {
         (void)kv_err_set(err, rc, "cli.input", "nothing was typed");
     }
+    return rc;
+}
+
+int kv_io_confirm(const char *question, struct kv_err *err)
+{
+    struct kv_buf answer;
+    kv_buf_init(&answer, PROMPT_MAX);
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    int rc = fd >= 0 ? 0 : KV_E_STATE;
+    if (rc == 0 && dprintf(fd, "%s: ", question) >= 0)
+        rc = read_answer(fd, &answer);
+    if (fd >= 0)
+        (void)close(fd);
+    const char *text = kv_buf_cstr(&answer);
+    if (fd < 0)
+        (void)kv_err_set(err, rc, "cli.no-terminal", "there is no terminal to ask on");
+    else if (rc != 0 || text == NULL || !kv_str_equal_nocase(text, "yes"))
+        rc = kv_err_set(err, KV_E_STATE, "cli.not-confirmed",
+                        "the answer was not yes: nothing was done");
+    if (rc != 0)
+        kv_err_hint(err, "--yes answers in advance");
+    kv_buf_free(&answer);
     return rc;
 }
 

@@ -1,27 +1,19 @@
 /*
- * keyvault key create | import | list | show | versions.
+ * keyvault key create | import, and what a key looks like.
  */
 #include <openssl/evp.h>
 #include <string.h>
 
-#include "lifecycle/cli/cli.h"
+#include "lifecycle/cli/attributes.h"
 #include "lifecycle/cli/io.h"
+#include "lifecycle/cli/key.h"
+#include "lifecycle/cli/noun.h"
 #include "lifecycle/cli/object.h"
 #include "lifecycle/cli/pem.h"
 #include "lifecycle/cli/rest.h"
 #include "store/core/str.h"
 
 #define KEY_FILE_MAX 65536
-
-int kv_key_list_run(struct kv_cli *cli, struct kv_err *err)
-{
-    return kv_object_list(cli, "keys", err);
-}
-
-int kv_key_versions_run(struct kv_cli *cli, struct kv_err *err)
-{
-    return kv_object_versions(cli, "keys", err);
-}
 
 /* --- showing ---------------------------------------------------------------------- */
 
@@ -43,8 +35,9 @@ static void print_ops(const json_t *key)
     kv_object_print_field("operations", text);
 }
 
-static void print_key(const json_t *bundle)
+int kv_key_print(const json_t *bundle, struct kv_err *err)
 {
+    (void)err;
     const json_t *key = json_object_get(bundle, "key");
     const char *crv = kv_json_text(key, "crv");
     const char *n = kv_json_text(key, "n");
@@ -57,24 +50,7 @@ static void print_key(const json_t *bundle)
     kv_object_print_common(bundle);
     kv_object_print_field("type", type);
     print_ops(key);
-}
-
-static int show(struct kv_cli *cli, const json_t *bundle, struct kv_err *err)
-{
-    if (cli->invocation.as_json)
-        return kv_cli_print_json(bundle, err);
-    print_key(bundle);
     return 0;
-}
-
-int kv_key_show_run(struct kv_cli *cli, struct kv_err *err)
-{
-    json_t *bundle = NULL;
-    int rc = kv_object_get(cli, "keys", &bundle, err);
-    if (rc == 0)
-        rc = show(cli, bundle, err);
-    json_decref(bundle);
-    return rc;
 }
 
 /* --- making ----------------------------------------------------------------------- */
@@ -84,28 +60,30 @@ static int set_text(json_t *body, const char *member, const char *text)
     return json_object_set_new(body, member, json_string(text)) == 0 ? 0 : KV_E_NOMEM;
 }
 
+int kv_key_read_ops(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+{
+    json_t *ops = NULL;
+    int rc = kv_cli_list(cli, "ops", &ops, err);
+    if (ops != NULL && json_object_set_new(body, "key_ops", ops) != 0)
+        rc = KV_E_NOMEM;
+    return rc;
+}
+
+static bool is_ec_body(const json_t *body)
+{
+    return strcmp(kv_json_text(body, "kty"), "EC") == 0;
+}
+
 /* Operations of the command line, or, for EC, what the API gives by itself and key
  * agreement with it. */
-static int set_ops(const struct kv_cli *cli, json_t *body, bool is_ec,
-                   struct kv_err *err)
+static int set_ops(const struct kv_cli *cli, json_t *body, struct kv_err *err)
 {
-    const char *text = kv_cli_flag(cli, "ops");
-    if (text == NULL && !is_ec)
-        return 0;
-    if (text == NULL)
-        text = "sign,verify,deriveBits";
-    json_t *ops = json_array();
-    int rc = 0;
-    while (rc == 0 && *text != '\0') {
-        size_t len = strcspn(text, ",");
-        if (json_array_append_new(ops, json_stringn(text, len)) != 0)
-            rc = kv_cli_bad(err, "--ops wants names separated by commas");
-        text += len + (text[len] == ',' ? 1 : 0);
-    }
-    if (rc == 0 && json_object_set(body, "key_ops", ops) != 0)
-        rc = KV_E_NOMEM;
-    json_decref(ops);
-    return rc;
+    if (kv_cli_flag(cli, "ops") != NULL || !is_ec_body(body))
+        return kv_key_read_ops(cli, body, err);
+    return json_object_set_new(body, "key_ops",
+                               json_pack("[sss]", "sign", "verify", "deriveBits")) == 0
+               ? 0
+               : KV_E_NOMEM;
 }
 
 static int set_rsa(const struct kv_cli *cli, json_t *body, struct kv_err *err)
@@ -152,11 +130,6 @@ static int set_type(const struct kv_cli *cli, json_t *body, struct kv_err *err)
     return set_curve(cli, body, is_ec, err);
 }
 
-static bool is_ec_body(const json_t *body)
-{
-    return strcmp(kv_json_text(body, "kty"), "EC") == 0;
-}
-
 /* Send a body that makes a version, and show what was made. */
 static int send_body(struct kv_cli *cli, const char *method, const char *operation,
                      const json_t *body, struct kv_err *err)
@@ -167,7 +140,7 @@ static int send_body(struct kv_cli *cli, const char *method, const char *operati
     if (rc == 0)
         rc = kv_rest_call(cli, method, path, body, &bundle, err);
     if (rc == 0)
-        rc = show(cli, bundle, err);
+        rc = kv_noun_print(cli, bundle, err);
     json_decref(bundle);
     return rc;
 }
@@ -179,8 +152,8 @@ int kv_key_create_run(struct kv_cli *cli, struct kv_err *err)
     int rc = 0;
     KV_TRY(kv_cli_name(cli, &name, err));
     KV_TRY(set_type(cli, body, err));
-    KV_TRY(set_ops(cli, body, is_ec_body(body), err));
-    KV_TRY(kv_object_read_attributes(cli, body, err));
+    KV_TRY(set_ops(cli, body, err));
+    KV_TRY(kv_attributes_read(cli, body, err));
     KV_TRY(send_body(cli, "POST", "create", body, err));
 out:
     json_decref(body);
@@ -230,7 +203,7 @@ static int load_jwk(const struct kv_cli *cli, json_t **jwk, struct kv_err *err)
     if (rc == 0)
         rc = kv_pem_to_jwk(key, jwk, err);
     if (rc == 0)
-        rc = set_ops(cli, *jwk, is_ec_body(*jwk), err);
+        rc = set_ops(cli, *jwk, err);
     EVP_PKEY_free(key);
     return rc;
 }
@@ -244,7 +217,7 @@ int kv_key_import_run(struct kv_cli *cli, struct kv_err *err)
     KV_TRY(kv_cli_name(cli, &name, err));
     KV_TRY(load_jwk(cli, &jwk, err));
     KV_TRY(json_object_set(body, "key", jwk) == 0 ? 0 : KV_E_NOMEM);
-    KV_TRY(kv_object_read_attributes(cli, body, err));
+    KV_TRY(kv_attributes_read(cli, body, err));
     KV_TRY(send_body(cli, "PUT", "", body, err));
 out:
     json_decref(body);

@@ -1,6 +1,6 @@
 /*
- * Lists and common fields. A list item and a whole object differ between collections
- * only in where the id stands.
+ * keyvault key|secret|cert list | show | versions, and common fields. A list item and a
+ * whole object differ between collections only in where the id stands.
  */
 #include "lifecycle/cli/object.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lifecycle/cli/noun.h"
 #include "lifecycle/cli/rest.h"
 #include "lifecycle/cli/table.h"
 #include "store/core/str.h"
@@ -28,7 +29,7 @@ const char *kv_object_id(const json_t *object)
     return id[0] != '\0' ? id : kv_json_text(object, "kid");
 }
 
-static long long number_of(const json_t *object, const char *member)
+long long kv_json_number(const json_t *object, const char *member)
 {
     return (long long)json_integer_value(json_object_get(object, member));
 }
@@ -59,8 +60,8 @@ static int print_items(const json_t *items, bool is_versions, struct kv_err *err
         kv_table_add(table,
                      is_versions ? kv_rest_id_version(kv_object_id(item)) : name);
         kv_table_add(table, enabled_text(attributes));
-        kv_table_add_time(table, number_of(attributes, "created"));
-        kv_table_add_time(table, number_of(attributes, "exp"));
+        kv_table_add_time(table, kv_json_number(attributes, "created"));
+        kv_table_add_time(table, kv_json_number(attributes, "exp"));
         kv_table_add(table,
                      json_is_true(json_object_get(item, "managed")) ? "yes" : "");
     }
@@ -81,20 +82,23 @@ static int list(struct kv_cli *cli, const char *path, bool is_versions,
     return rc;
 }
 
-int kv_object_list(struct kv_cli *cli, const char *collection, struct kv_err *err)
+int kv_object_list_run(struct kv_cli *cli, struct kv_err *err)
 {
     char path[KV_REST_PATH_MAX];
-    (void)snprintf(path, sizeof(path), "/%s", collection);
+    bool has_pending = kv_invocation_takes(&cli->invocation, "pending") &&
+                       kv_cli_flag(cli, "pending") != NULL;
+    (void)snprintf(path, sizeof(path), "/%s%s", kv_noun_of(cli)->collection,
+                   has_pending ? "?includePending=true" : "");
     return list(cli, path, false, err);
 }
 
-int kv_object_versions(struct kv_cli *cli, const char *collection, struct kv_err *err)
+int kv_object_versions_run(struct kv_cli *cli, struct kv_err *err)
 {
     char path[KV_REST_PATH_MAX];
     const char *name = NULL;
     int rc = 0;
     KV_TRY(kv_cli_name(cli, &name, err));
-    KV_TRY(kv_rest_object_path(path, collection, name, "versions"));
+    KV_TRY(kv_rest_object_path(path, kv_noun_of(cli)->collection, name, "versions"));
     KV_TRY(list(cli, path, true, err));
 out:
     return rc;
@@ -112,6 +116,29 @@ int kv_object_get(struct kv_cli *cli, const char *collection, json_t **out,
     KV_TRY(kv_rest_object_path(path, collection, name, version));
     KV_TRY(kv_rest_call(cli, "GET", path, NULL, out, err));
 out:
+    return rc;
+}
+
+int kv_object_get_shown(struct kv_cli *cli, json_t **out, struct kv_err *err)
+{
+    const struct kv_noun *noun = kv_noun_of(cli);
+    if (kv_cli_flag(cli, "deleted") == NULL)
+        return kv_object_get(cli, noun->collection, out, err);
+    if (cli->invocation.version != NULL)
+        return kv_cli_bad(err,
+                          "--deleted and --version exclude each other: a deleted "
+                          "%s comes back with all versions",
+                          noun->kind);
+    return kv_object_get(cli, noun->deleted, out, err);
+}
+
+int kv_object_show_run(struct kv_cli *cli, struct kv_err *err)
+{
+    json_t *bundle = NULL;
+    int rc = kv_object_get_shown(cli, &bundle, err);
+    if (rc == 0)
+        rc = kv_noun_print(cli, bundle, err);
+    json_decref(bundle);
     return rc;
 }
 
@@ -148,10 +175,12 @@ void kv_object_print_common(const json_t *object)
     kv_object_print_field("version", kv_rest_id_version(id));
     kv_object_print_field("id", id);
     kv_object_print_field("enabled", enabled_text(attributes));
-    print_time("created", number_of(attributes, "created"));
-    print_time("updated", number_of(attributes, "updated"));
-    print_time("not before", number_of(attributes, "nbf"));
-    print_time("expires", number_of(attributes, "exp"));
+    print_time("created", kv_json_number(attributes, "created"));
+    print_time("updated", kv_json_number(attributes, "updated"));
+    print_time("not before", kv_json_number(attributes, "nbf"));
+    print_time("expires", kv_json_number(attributes, "exp"));
+    print_time("deleted", kv_json_number(object, "deletedDate"));
+    print_time("purged on", kv_json_number(object, "scheduledPurgeDate"));
     if (json_is_true(json_object_get(object, "managed")))
         kv_object_print_field("managed", "by the certificate of that name");
     const char *key = NULL;
@@ -163,97 +192,4 @@ void kv_object_print_common(const json_t *object)
         (void)snprintf(text, sizeof(text), "%s=%s", key, shown != NULL ? shown : "");
         kv_object_print_field("tag", text);
     }
-}
-
-/* --- attributes --------------------------------------------------------------------
- */
-
-/* Unix seconds, YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ. */
-static bool read_time(const char *text, int64_t *seconds)
-{
-    if (kv_str_to_i64(text, 1, INT64_C(253402300799), seconds) == 0)
-        return true;
-    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"};
-    for (size_t i = 0; i < 2; i++) {
-        struct tm parts = {0};
-        const char *end = strptime(text, formats[i], &parts);
-        if (end == NULL || *end != '\0')
-            continue;
-        struct tm normal = parts;
-        time_t when = timegm(&normal);
-        /* timegm turns 31 February into March. */
-        *seconds = (int64_t)when;
-        return normal.tm_mday == parts.tm_mday && normal.tm_mon == parts.tm_mon;
-    }
-    return false;
-}
-
-static int set_time(const struct kv_cli *cli, const char *flag, json_t *attributes,
-                    const char *member, struct kv_err *err)
-{
-    const char *text = kv_cli_flag(cli, flag);
-    int64_t seconds = 0;
-    if (text == NULL)
-        return 0;
-    if (!read_time(text, &seconds))
-        return kv_cli_bad(err,
-                          "--%s wants YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ or Unix "
-                          "seconds, not '%s'",
-                          flag, text);
-    return json_object_set_new(attributes, member, json_integer(seconds)) == 0
-               ? 0
-               : KV_E_NOMEM;
-}
-
-static int add_tag(json_t *tags, const char *pair, size_t len, struct kv_err *err)
-{
-    const char *equals = memchr(pair, '=', len);
-    size_t name_len = equals != NULL ? (size_t)(equals - pair) : 0;
-    if (name_len == 0)
-        return kv_cli_bad(err,
-                          "--tags wants NAME=VALUE, separated by commas, not '%.*s'",
-                          (int)len, pair);
-    char name[1024];
-    if (name_len >= sizeof(name))
-        return kv_cli_bad(err, "a tag's name is too long");
-    kv_str_cut(name, sizeof(name), pair, name_len);
-    json_t *value = json_stringn(equals + 1, len - name_len - 1);
-    if (value == NULL)
-        return kv_cli_bad(err, "the tag %s is no UTF-8 text", name);
-    return json_object_set_new(tags, name, value) == 0 ? 0 : KV_E_NOMEM;
-}
-
-static int read_tags(const char *text, json_t *body, struct kv_err *err)
-{
-    json_t *tags = json_object();
-    int rc = 0;
-    while (rc == 0 && *text != '\0') {
-        size_t len = strcspn(text, ",");
-        rc = add_tag(tags, text, len, err);
-        text += len + (text[len] == ',' ? 1 : 0);
-    }
-    if (rc == 0)
-        return json_object_set_new(body, "tags", tags) == 0 ? 0 : KV_E_NOMEM;
-    json_decref(tags);
-    return rc;
-}
-
-int kv_object_read_attributes(const struct kv_cli *cli, json_t *body,
-                              struct kv_err *err)
-{
-    json_t *attributes = json_object();
-    const char *tags = kv_cli_flag(cli, "tags");
-    int rc = 0;
-    KV_TRY(set_time(cli, "expires", attributes, "exp", err));
-    KV_TRY(set_time(cli, "not-before", attributes, "nbf", err));
-    if (kv_cli_flag(cli, "disabled") != NULL)
-        rc = json_object_set_new(attributes, "enabled", json_false()) == 0 ? 0
-                                                                           : KV_E_NOMEM;
-    if (rc == 0 && json_object_size(attributes) > 0)
-        rc = json_object_set(body, "attributes", attributes) == 0 ? 0 : KV_E_NOMEM;
-    if (rc == 0 && tags != NULL)
-        rc = read_tags(tags, body, err);
-out:
-    json_decref(attributes);
-    return rc;
 }

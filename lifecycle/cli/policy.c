@@ -38,25 +38,6 @@ static int set_text(json_t *object, const char *member, const char *text,
     return set(object, member, value);
 }
 
-/* "a,b" as an array. */
-static int set_list(const struct kv_cli *cli, json_t *object, const char *member,
-                    const char *flag, struct kv_err *err)
-{
-    const char *text = kv_cli_flag(cli, flag);
-    if (text == NULL)
-        return 0;
-    json_t *list = json_array();
-    while (*text != '\0') {
-        size_t len = strcspn(text, ",");
-        if (len == 0 || json_array_append_new(list, json_stringn(text, len)) != 0) {
-            json_decref(list);
-            return kv_cli_bad(err, "--%s wants values separated by commas", flag);
-        }
-        text += len + (text[len] == ',' ? 1 : 0);
-    }
-    return set(object, member, list);
-}
-
 static int set_number(const struct kv_cli *cli, json_t *object, const char *member,
                       const char *flag, int64_t max, struct kv_err *err)
 {
@@ -131,15 +112,33 @@ static int set_key(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
     return rc;
 }
 
-/* Encrypting with a key is nothing that EC keys can do: say what they can. */
-static int set_usage(json_t *policy, json_t *x509)
+static bool encrypts(const json_t *usage)
+{
+    const char *name = json_string_value(usage);
+    return name != NULL &&
+           (strcmp(name, "keyEncipherment") == 0 ||
+            strcmp(name, "dataEncipherment") == 0 ||
+            strcmp(name, "encipherOnly") == 0 || strcmp(name, "decipherOnly") == 0);
+}
+
+/* Encrypting with a key is nothing that EC keys can do: say what they can. What a file
+ * says of usage stays, unless a flag turns its key into an EC key. */
+static int set_usage(const struct kv_cli *cli, json_t *policy, json_t *x509)
 {
     const char *kty =
         json_string_value(json_object_get(json_object_get(policy, "key_props"), "kty"));
+    json_t *usage = json_object_get(x509, "key_usage");
+    bool is_chosen =
+        kv_cli_flag(cli, "key-type") != NULL || kv_cli_flag(cli, "curve") != NULL;
     if (kty == NULL || (strcmp(kty, "EC") != 0 && strcmp(kty, "OKP") != 0) ||
-        json_object_get(x509, "key_usage") != NULL)
+        (usage != NULL && !is_chosen))
         return 0;
-    return set(x509, "key_usage", json_pack("[s]", "digitalSignature"));
+    for (size_t i = json_array_size(usage); i > 0; i--)
+        if (encrypts(json_array_get(usage, i - 1)))
+            (void)json_array_remove(usage, i - 1);
+    return json_array_size(usage) > 0
+               ? 0
+               : set(x509, "key_usage", json_pack("[s]", "digitalSignature"));
 }
 
 static int set_names(const struct kv_cli *cli, json_t *x509, struct kv_err *err)
@@ -150,9 +149,10 @@ static int set_names(const struct kv_cli *cli, json_t *x509, struct kv_err *err)
     } names[] = {{"dns", "dns_names"}, {"ip", "ipAddresses"}, {"email", "emails"}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
-        if (kv_cli_flag(cli, names[i].flag) != NULL)
-            rc = set_list(cli, section(x509, "sans"), names[i].member, names[i].flag,
-                          err);
+        json_t *list = NULL;
+        rc = kv_cli_list(cli, names[i].flag, &list, err);
+        if (list != NULL)
+            rc = set(section(x509, "sans"), names[i].member, list);
     }
     return rc;
 }
@@ -179,7 +179,7 @@ static int set_x509(const struct kv_cli *cli, json_t *policy, struct kv_err *err
         rc = set_names(cli, x509, err);
     if (rc == 0)
         rc = set_validity(cli, x509, err);
-    return rc == 0 ? set_usage(policy, x509) : rc;
+    return rc == 0 ? set_usage(cli, policy, x509) : rc;
 }
 
 static int set_renewal(const struct kv_cli *cli, json_t *policy, struct kv_err *err)
@@ -226,7 +226,8 @@ static int load_file(const char *file, json_t **out, struct kv_err *err)
     return rc;
 }
 
-int kv_policy_from_flags(const struct kv_cli *cli, json_t **out, struct kv_err *err)
+int kv_policy_from_flags(const struct kv_cli *cli, const json_t *base, json_t **out,
+                         struct kv_err *err)
 {
     const char *file = kv_cli_flag(cli, "policy");
     const char *issuer = kv_cli_flag(cli, "issuer");
@@ -235,7 +236,7 @@ int kv_policy_from_flags(const struct kv_cli *cli, json_t **out, struct kv_err *
     if (file != NULL)
         KV_TRY(load_file(file, &policy, err));
     else
-        policy = json_object();
+        policy = base != NULL ? json_deep_copy(base) : json_object();
     KV_TRY(set_key(cli, policy, err));
     KV_TRY(set_x509(cli, policy, err));
     KV_TRY(set_renewal(cli, policy, err));

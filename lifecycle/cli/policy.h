@@ -6,9 +6,10 @@
 
 #include "lifecycle/cli/cli.h"
 
-/* Build the policy of the flags below, on top of --policy FILE when given. The JSON is
- * the caller's. cli.bad-flag, or cli.bad-json for a file that is no policy. */
-int kv_policy_from_flags(const struct kv_cli *cli, json_t **out,
+/* Build the policy of the flags below, on top of --policy FILE when given, else of
+ * `base` (may be NULL; borrowed and not changed). The JSON is the caller's.
+ * cli.bad-flag, or cli.bad-json for a file that is no policy. */
+int kv_policy_from_flags(const struct kv_cli *cli, const json_t *base, json_t **out,
                          struct kv_err *err) KV_MUST_CHECK;
 
 /* The policy that flags start from: what `cert policy default` prints. NULL: no

@@ -1,5 +1,5 @@
 /*
- * keyvault secret set | get | list | show | versions.
+ * keyvault secret set | get, and what a secret looks like.
  *
  * A secret is text. Bytes that are no UTF-8 are stored as base64 with the tag
  * file-encoding=base64, as other command lines of the contract do it, and come back
@@ -7,26 +7,18 @@
  */
 #include <string.h>
 
-#include "lifecycle/cli/cli.h"
+#include "lifecycle/cli/attributes.h"
 #include "lifecycle/cli/io.h"
+#include "lifecycle/cli/noun.h"
 #include "lifecycle/cli/object.h"
 #include "lifecycle/cli/rest.h"
+#include "lifecycle/cli/secret.h"
 #include "store/core/b64.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
 #define SECRET_MAX 25600
 #define ENCODING_TAG "file-encoding"
-
-int kv_secret_list_run(struct kv_cli *cli, struct kv_err *err)
-{
-    return kv_object_list(cli, "secrets", err);
-}
-
-int kv_secret_versions_run(struct kv_cli *cli, struct kv_err *err)
-{
-    return kv_object_versions(cli, "secrets", err);
-}
 
 /* --- set -------------------------------------------------------------------------- */
 
@@ -114,7 +106,7 @@ static int read_encoding(const struct kv_cli *cli, bool *as_base64, struct kv_er
     return 0;
 }
 
-static int set_content_type(const struct kv_cli *cli, json_t *body, struct kv_err *err)
+int kv_secret_read_type(const struct kv_cli *cli, json_t *body, struct kv_err *err)
 {
     const char *type = kv_cli_flag(cli, "content-type");
     if (type == NULL)
@@ -125,18 +117,11 @@ static int set_content_type(const struct kv_cli *cli, json_t *body, struct kv_er
     return json_object_set_new(body, "contentType", json) == 0 ? 0 : KV_E_NOMEM;
 }
 
-static void print_secret(const json_t *bundle)
+int kv_secret_print(const json_t *bundle, struct kv_err *err)
 {
+    (void)err;
     kv_object_print_common(bundle);
     kv_object_print_field("content type", kv_json_text(bundle, "contentType"));
-}
-
-/* For a person everything but the value; with --json the body as it is. */
-static int show(struct kv_cli *cli, const json_t *bundle, struct kv_err *err)
-{
-    if (cli->invocation.as_json)
-        return kv_cli_print_json(bundle, err);
-    print_secret(bundle);
     return 0;
 }
 
@@ -147,8 +132,8 @@ static int set_body(const struct kv_cli *cli, json_t *body, struct kv_err *err)
     kv_buf_init_secret(&value, SECRET_MAX);
     int rc = 0;
     KV_TRY(read_encoding(cli, &as_base64, err));
-    KV_TRY(kv_object_read_attributes(cli, body, err));
-    KV_TRY(set_content_type(cli, body, err));
+    KV_TRY(kv_attributes_read(cli, body, err));
+    KV_TRY(kv_secret_read_type(cli, body, err));
     KV_TRY(read_value(cli, &value, err));
     KV_TRY(set_value(body, &value, as_base64, err));
 out:
@@ -167,7 +152,7 @@ int kv_secret_set_run(struct kv_cli *cli, struct kv_err *err)
     KV_TRY(set_body(cli, body, err));
     KV_TRY(kv_rest_object_path(path, "secrets", name, ""));
     KV_TRY(kv_rest_call(cli, "PUT", path, body, &bundle, err));
-    KV_TRY(show(cli, bundle, err));
+    KV_TRY(kv_noun_print(cli, bundle, err));
 out:
     json_decref(bundle);
     json_decref(body);
@@ -206,16 +191,6 @@ int kv_secret_get_run(struct kv_cli *cli, struct kv_err *err)
     if (rc == 0)
         rc = cli->invocation.as_json ? kv_cli_print_json(bundle, err)
                                      : write_value(cli, bundle, err);
-    json_decref(bundle);
-    return rc;
-}
-
-int kv_secret_show_run(struct kv_cli *cli, struct kv_err *err)
-{
-    json_t *bundle = NULL;
-    int rc = kv_object_get(cli, "secrets", &bundle, err);
-    if (rc == 0)
-        rc = show(cli, bundle, err);
     json_decref(bundle);
     return rc;
 }

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/core/str.h"
+#include "store/core/uri.h"
+
 #define DECRYPTING ((uint32_t)KV_OP_DECRYPT | KV_OP_UNWRAP)
 #define TIME_BOUND                                                                     \
     ((uint32_t)KV_OP_SIGN | KV_OP_ENCRYPT | KV_OP_WRAP | KV_OP_DERIVE |                \
@@ -56,12 +59,14 @@ static struct op_list list_ops(uint32_t ops, const char *separator)
 
 int kv_rules_check_enabled(const struct kv_live *live, struct kv_err *err)
 {
+    char version[KV_VERSION_TEXT_LEN + 1];
     if (live->attrs.is_enabled)
         return 0;
     (void)kv_err_set(err, KV_E_STATE, "key.disabled", "%s %s is disabled",
                      kind_of(live), live->ident.name);
-    kv_err_hint(err, "another version may do: keyvault %s versions %s", noun_of(live),
-                live->ident.name);
+    kv_hex_encode(version, live->ident.version, KV_ID_LEN);
+    kv_err_hint(err, "keyvault %s update %s --version %s --enabled", noun_of(live),
+                live->ident.name, version);
     return KV_E_STATE;
 }
 

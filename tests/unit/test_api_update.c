@@ -162,6 +162,26 @@ Test(api_update, a_policy_takes_what_is_given_and_keeps_the_rest)
     json_decref(again);
 }
 
+Test(api_update, another_type_of_key_voids_size_and_curve_of_the_old)
+{
+    desk_import(&desk, "web"); /* with a key on P-256 */
+    json_t *rsa = desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
+                            "{\"key_props\":{\"kty\":\"RSA\"}}");
+    cr_expect_eq(json_integer_value(at(rsa, "key_props.key_size")), 2048);
+    cr_expect_null(at(rsa, "key_props.crv"));
+    json_t *ec =
+        desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
+                  "{\"key_props\":{\"kty\":\"EC\",\"crv\":\"P-384\"},\"x509_props\":"
+                  "{\"key_usage\":[\"digitalSignature\"]}}");
+    cr_expect_str_eq(text(ec, "key_props.crv"), "P-384");
+    json_t *kept = desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
+                             "{\"key_props\":{\"kty\":\"EC\",\"exportable\":true}}");
+    cr_expect_str_eq(text(kept, "key_props.crv"), "P-384");
+    json_decref(rsa);
+    json_decref(ec);
+    json_decref(kept);
+}
+
 #define CREATE                                                                         \
     "{\"policy\":{\"issuer\":{\"name\":\"Self\"},\"x509_props\":{\"subject\":\"CN="    \
     "c\"}}}"

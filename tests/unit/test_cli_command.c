@@ -51,6 +51,36 @@ Test(cli_command, two_hyphens_end_the_flags)
     cr_assert_not(got.as_json);
 }
 
+Test(cli_command, a_flag_with_three_dots_may_be_given_again)
+{
+    struct kv_invocation got;
+    struct kv_err err = KV_ERR_INIT;
+    cr_assert_eq(
+        parse("secret set s --tag a=1 --value v --tag=b=2 --tag c=", &got, &err), 0,
+        "%s", err.message);
+    cr_assert_str_eq(kv_invocation_flag_at(&got, "tag", 0), "a=1");
+    cr_assert_str_eq(kv_invocation_flag_at(&got, "tag", 1), "b=2");
+    cr_assert_str_eq(kv_invocation_flag_at(&got, "tag", 2), "c=");
+    cr_assert_null(kv_invocation_flag_at(&got, "tag", 3));
+    cr_assert_str_eq(kv_invocation_flag(&got, "value"), "v");
+    cr_assert(kv_invocation_takes(&got, "tag"));
+    cr_assert_not(kv_invocation_takes(&got, "pem"));
+}
+
+Test(cli_command, a_flag_is_not_given_again_without_end)
+{
+    char *argv[3 + 2 * (KV_CLI_MORE_MAX + 2)] = {"keyvault", "secret", "set"};
+    int argc = 3;
+    struct kv_invocation got;
+    struct kv_err err = KV_ERR_INIT;
+    for (size_t i = 0; i < KV_CLI_MORE_MAX + 2; i++) {
+        argv[argc++] = "--tag";
+        argv[argc++] = "a=b";
+    }
+    cr_assert_eq(kv_command_parse(argc, argv, &got, &err), KV_E_INVALID);
+    cr_assert_not_null(strstr(err.message, "too often"));
+}
+
 Test(cli_command, version_alone_is_the_programs_and_with_value_the_objects)
 {
     struct kv_invocation got;

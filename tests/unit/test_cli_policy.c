@@ -26,7 +26,7 @@ static json_t *policy_of(const char *line, int *rc, struct kv_err *err)
     }
     cr_assert_eq(kv_command_parse(argc, argv, &cli.invocation, err), 0, "%s",
                  err->message);
-    *rc = kv_policy_from_flags(&cli, &policy, err);
+    *rc = kv_policy_from_flags(&cli, NULL, &policy, err);
     return policy;
 }
 
@@ -137,6 +137,21 @@ Test(cli_policy, flags_replace_members_of_a_file)
               "--size 4096 --issuer ca", NULL,
               "{\"key_props\":{\"kty\":\"RSA\",\"key_size\":4096,\"exportable\":true},"
               "\"x509_props\":{},\"issuer\":{\"name\":\"ca\"}}");
+}
+
+Test(cli_policy, another_type_of_key_takes_what_it_cannot_do_along)
+{
+    with_file("{\"key_props\":{\"kty\":\"RSA\",\"key_size\":2048,\"exportable\":false},"
+              "\"x509_props\":{\"key_usage\":[\"digitalSignature\",\"keyEncipherment\","
+              "\"dataEncipherment\"]}}",
+              "--curve P-384", NULL,
+              "{\"key_props\":{\"kty\":\"EC\",\"crv\":\"P-384\",\"exportable\":false},"
+              "\"x509_props\":{\"key_usage\":[\"digitalSignature\"]}}");
+    with_file(
+        "{\"x509_props\":{\"key_usage\":[\"keyEncipherment\"]}}", "--key-type Ed25519",
+        NULL,
+        "{\"key_props\":{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"exportable\":false},"
+        "\"x509_props\":{\"key_usage\":[\"digitalSignature\"]}}");
 }
 
 Test(cli_policy, refuses_files_that_are_no_policy)

@@ -47,6 +47,8 @@ Test(rules, disabled_key_does_nothing)
     live.attrs.is_enabled = 0;
     cr_assert_eq(kv_rules_check(&live, ALL, KV_OP_VERIFY, NOW, &err), KV_E_STATE);
     cr_assert_str_eq(err.id, "key.disabled");
+    cr_assert_str_eq(err.hint, "keyvault key update web --version "
+                               "00000000000000000000000000000000 --enabled");
     cr_assert_eq(kv_rules_check_tls(&live, ALL, NOW, NULL), KV_E_STATE);
     cr_assert_eq(kv_rules_ops_now(&live.attrs, ALL, NOW), 0);
 }

@@ -6,53 +6,15 @@ import json
 import os
 import pathlib
 import pty
+import re
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent.parent / "support"))
+from cli import (DENIED, DONE, FAILED, NOT_FOUND, UNREACHABLE, USAGE, Cli,  # noqa: E402
+                 expect)
 from dev import Dev  # noqa: E402
-
-DONE, FAILED, USAGE, NOT_FOUND, DENIED, UNREACHABLE = range(6)
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-class Cli:
-    def __init__(self, dev):
-        self.dev = dev
-        self.env = dict(dev.env)
-        self.n = 0
-
-    def run(self, *args, code=DONE, stdin=b"", env=None):
-        done = subprocess.run([self.dev.build / "keyvault", *map(str, args)],
-                              input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env={**self.env, **(env or {})}, cwd=self.dev.work,
-                              start_new_session=True, timeout=60)
-        self.n += 1
-        expect(done.returncode == code,
-               f"keyvault {args}: exit {done.returncode}, not {code}\n"
-               f"{done.stdout.decode(errors='replace')}{done.stderr.decode()}")
-        return done
-
-    def out(self, *args, **kwargs):
-        return self.run(*args, **kwargs).stdout
-
-    def json(self, *args, **kwargs):
-        return json.loads(self.out(*args, "--json", **kwargs))
-
-    def fails(self, code, error_id, *args, **kwargs):
-        """A failure says `keyvault: ID: message` first and nothing on stdout."""
-        done = self.run(*args, code=code, **kwargs)
-        lines = done.stderr.decode().splitlines()
-        expect(any(line.startswith(f"keyvault: {error_id}: ") for line in lines),
-               f"keyvault {args}: expected {error_id}, got {lines}")
-        expect(done.stdout == b"", f"keyvault {args}: prints {done.stdout[:100]}")
-        return done.stderr.decode()
-
 
 def openssl(work, *args):
     env = {k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}
@@ -336,8 +298,7 @@ def doctor(cli):
 def helps(cli):
     """Help of everything; completion that the shells accept."""
     text = cli.out("--help").decode()
-    commands = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  ")
-                and not line.startswith("  --")]
+    commands = re.findall("^  ([a-z].*?)(?:  .*)?$", text, re.MULTILINE)
     expect(len(commands) > 20, "the list of commands")
     for command in commands:
         words = [w for w in command.split() if w.islower() and "|" not in w and "[" not in w]
@@ -347,12 +308,17 @@ def helps(cli):
     cli.fails(USAGE, "cli.usage", "frobnicate")
     script = cli.out("completion", "bash")
     subprocess.run(["bash", "-n"], input=script, check=True)
+    manual = (HERE.parents[3] / "docs/man/keyvault.1").read_text()
+    for command in commands:
+        words = [w for w in command.split() if w.islower() and "|" not in w and "[" not in w]
+        alike = f"Ic NOUN {words[-1]}" if words[0] in ("key", "secret", "cert") else "-"
+        expect(f"Ic {' '.join(words)}" in manual or alike in manual, f"the manual has no {words}")
     words = subprocess.run(
         ["bash", "-c", script.decode() +
          "COMP_WORDS=(keyvault key create x --t); COMP_CWORD=4; _keyvault;"
          "echo ${COMPREPLY[@]}; COMP_WORDS=(keyvault se); COMP_CWORD=1; _keyvault;"
          "echo ${COMPREPLY[@]}"], check=True, stdout=subprocess.PIPE).stdout.decode()
-    expect(words.splitlines() == ["--type --tags", "secret"], f"bash completes: {words}")
+    expect(words.splitlines() == ["--type --tag --tags", "secret"], f"bash completes: {words}")
     for shell in ("zsh", "fish"):
         expect(b"uri-pem" in cli.out("completion", shell), shell)
     cli.fails(USAGE, "cli.bad-flag", "completion", "tcsh")

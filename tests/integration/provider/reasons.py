@@ -38,6 +38,7 @@ policy = any
 commonName = supplied
 """
 DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+VERSION = r"[0-9a-f]{32}"
 URI = r"keyvault://[a-z]*/keys/{name}/[0-9a-f]{{32}}"
 
 
@@ -123,7 +124,7 @@ def refusals():
                 "wait, or correct the clock of this machine"),
         Refusal("a disabled certificate", "off", "the key is disabled", "key.disabled",
                 "certificate off is disabled",
-                "another version may do: keyvault cert versions off"),
+                f"keyvault cert update off --version {VERSION} --enabled"),
         Refusal("a key that does not sign", "checks",
                 "the key's operations do not include this one",
                 "key.op-not-permitted",
