@@ -18,12 +18,16 @@
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
 #include "lifecycle/service/assignments.h"
+#include "lifecycle/service/blob.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
 #define ATTEMPTS_MAX 32
-#define REPLY_MAX (4U << 20) /* 25 items whose tags are all escapes, 4096 roles */
+/* The longest replies: a backup blob; 25 items whose tags are all escapes; 4096 roles.
+ */
+#define REPLY_MAX (KV_BLOB_MAX / 3 * 4 + 4096)
+#define BODY_MAX (KV_BLOB_MAX / 3 * 4 + 4096)
 
 static void dispatch(struct kv_call *call);
 
@@ -233,6 +237,19 @@ void kv_call_handler(struct kv_service *service, struct kv_http_handler *handler
                                         .on_request = on_request,
                                         .on_error = on_error,
                                         .arg = service};
+}
+
+static bool is_restore(const char *method, const char *path)
+{
+    return strcmp(method, "POST") == 0 && (strcmp(path, "/keys/restore") == 0 ||
+                                           strcmp(path, "/secrets/restore") == 0 ||
+                                           strcmp(path, "/certificates/restore") == 0);
+}
+
+void kv_call_limits(struct kv_http_limits *limits)
+{
+    limits->is_long = is_restore;
+    limits->long_body_max_bytes = BODY_MAX;
 }
 
 static void on_gone(void *arg, struct kv_http_request *request)

@@ -54,6 +54,7 @@ extern const struct kv_route kv_routes_certificates[];
 extern const struct kv_route kv_routes_contacts[];
 extern const struct kv_route kv_routes_issuers[];
 extern const struct kv_route kv_routes_deleted[];
+extern const struct kv_route kv_routes_backup[];
 extern const struct kv_route kv_routes_admin[]; /* our own, below /keyvault/v1 */
 
 extern const struct kv_route kv_routes_later[]; /* of the contract, not offered yet */
@@ -61,6 +62,9 @@ extern const struct kv_route kv_routes_later[]; /* of the contract, not offered 
 /* Fill in the HTTP server's handler: 401 before the body is read, calls, error bodies.
  * `service` must outlive the server. */
 void kv_call_handler(struct kv_service *service, struct kv_http_handler *handler);
+
+/* Let the requests that bring a backup blob have a long body. */
+void kv_call_limits(struct kv_http_limits *limits);
 
 /* Start a call for a complete request; the call frees itself. */
 void kv_call_start(struct kv_service *service, struct kv_http_request *request);

@@ -14,6 +14,7 @@ static const struct by_id {
     const char *id;
     struct kv_http_error error;
 } by_id[] = {
+    {"seal.blob-damaged", {400, "BadParameter", NULL}},
     {"key.disabled", {403, "Forbidden", "KeyDisabled"}},
     {"key.expired", {403, "Forbidden", "KeyExpired"}},
     {"key.not-yet-valid", {403, "Forbidden", "KeyNotYetValid"}},

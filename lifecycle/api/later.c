@@ -19,23 +19,16 @@ static void refuse(struct kv_call *call)
     }
 
 const struct kv_route kv_routes_later[] = {
-    LATER("POST", "/keys/{name}/backup", "backupKey", KV_ACT_KEY_BACKUP),
     LATER("POST", "/keys/{name}/rotate", "rotateKey", KV_ACT_KEY_ROTATE),
     LATER("GET", "/keys/{name}/rotationpolicy", "getKeyRotationPolicy",
           KV_ACT_KEY_POLICY_GET),
     LATER("PUT", "/keys/{name}/rotationpolicy", "updateKeyRotationPolicy",
           KV_ACT_KEY_POLICY_SET),
-    LATER("POST", "/keys/restore", "restoreKey", KV_ACT_KEY_RESTORE),
     LATER("POST", "/keys/{name}/release", "release", KV_ACT_KEY_RELEASE),
     LATER("POST", "/keys/{name}/{version}/release", "release", KV_ACT_KEY_RELEASE),
     LATER("GET", "/keys/{name}/attestation", "getKeyAttestation", KV_ACT_KEY_GET),
     LATER("GET", "/keys/{name}/{version}/attestation", "getKeyAttestation",
           KV_ACT_KEY_GET),
     LATER("POST", "/rng", "getRandomBytes", KV_ACT_KEY_LIST),
-    LATER("POST", "/secrets/{name}/backup", "backupSecret", KV_ACT_SECRET_BACKUP),
-    LATER("POST", "/secrets/restore", "restoreSecret", KV_ACT_SECRET_RESTORE),
-    LATER("POST", "/certificates/{name}/backup", "backupCertificate",
-          KV_ACT_CERT_BACKUP),
-    LATER("POST", "/certificates/restore", "restoreCertificate", KV_ACT_CERT_RESTORE),
     {NULL, NULL, NULL, 0, false, NULL},
 };

@@ -23,9 +23,19 @@ static void conn_free(struct kv_http_conn *conn)
     free(conn);
 }
 
+/* Its long body, if it has one, counts no more. */
+static void end_long(struct kv_http_conn *conn)
+{
+    if (conn->is_long && conn->server != NULL) {
+        conn->server->n_long--;
+        conn->is_long = false;
+    }
+}
+
 void kv_http_conn_end_request(struct kv_http_conn *conn)
 {
     struct kv_http_request *request = &conn->request;
+    end_long(conn);
     request->is_open = false;
     request->on_gone = NULL;
     kv_buf_free(&request->headers);
@@ -60,6 +70,7 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--conn->n_handles > 0)
         return;
     struct kv_http_server *server = conn->server;
+    end_long(conn);
     if (conn->prev != NULL)
         conn->prev->next = conn->next;
     else
@@ -194,6 +205,8 @@ static int start_request(struct kv_http_conn *conn)
         .head_max_bytes = limits->head_max_bytes,
         .headers_max = limits->headers_max,
         .body_max_bytes = limits->body_max_bytes,
+        .is_long = limits->is_long,
+        .long_body_max_bytes = limits->long_body_max_bytes,
     };
     kv_http_parser_init(conn->parser, &parser_limits);
     conn->request.conn = conn;
@@ -226,6 +239,14 @@ static void head_complete(struct kv_http_conn *conn)
         if (conn->phase != KV_HTTP_IN_BODY)
             return;
         conn->request.is_open = false; /* the handler's again when it is whole */
+    }
+    if (conn->parser->is_long) {
+        if (server->n_long >= server->limits.long_bodies_max) {
+            kv_http_refuse(conn, 503, "too many long bodies");
+            return;
+        }
+        server->n_long++;
+        conn->is_long = true;
     }
     if (conn->parser->is_done)
         request_complete(conn);

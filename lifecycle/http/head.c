@@ -141,6 +141,10 @@ static int check_body(struct kv_http_parser *parser, bool is_1_1)
 {
     const char *coding = kv_http_parser_header(parser, "transfer-encoding");
     const char *length = kv_http_parser_header(parser, "content-length");
+    parser->is_long = parser->limits.is_long != NULL &&
+                      parser->limits.is_long(parser->method, parser->path);
+    if (parser->is_long)
+        kv_buf_init_secret(&parser->body, parser->limits.long_body_max_bytes);
     if (coding != NULL) {
         if (length != NULL)
             return refuse(parser, 400, "both Content-Length and Transfer-Encoding");
@@ -161,7 +165,7 @@ static int check_body(struct kv_http_parser *parser, bool is_1_1)
             __builtin_add_overflow(value, (uint64_t)(length[i] - '0'), &value))
             return refuse(parser, 400, "Content-Length out of range");
     }
-    if (value > parser->limits.body_max_bytes)
+    if (value > parser->body.max_len)
         return refuse(parser, 413, "body too long");
     parser->body_announced = value;
     parser->has_body = value > 0;

@@ -27,6 +27,11 @@ struct kv_http_limits {
     size_t head_max_bytes; /* request line and headers; default 16 KiB, then 431 */
     size_t headers_max;    /* default 64, then 431 */
     size_t body_max_bytes; /* default 256 KiB, then 413 */
+    /* Requests whose body may be longer, by method and path; NULL: none. At most
+     * long_bodies_max of them at a time, then 503. */
+    bool (*is_long)(const char *method, const char *path);
+    size_t long_body_max_bytes;
+    unsigned long_bodies_max; /* default 4 */
     unsigned
         connections_max;   /* per server, default 1024: further ones wait in accept */
     unsigned per_peer_max; /* per uid, IPv4 or IPv6 /64, default 128: closed at once */
@@ -39,6 +44,7 @@ struct kv_http_limits {
     ((struct kv_http_limits){.head_max_bytes = 16384,                                  \
                              .headers_max = 64,                                        \
                              .body_max_bytes = 262144,                                 \
+                             .long_bodies_max = 4,                                     \
                              .connections_max = 1024,                                  \
                              .per_peer_max = 128,                                      \
                              .head_timeout_ms = 10000,                                 \

@@ -14,7 +14,7 @@
 #define KV_HTTP_READ_BYTES 65536    /* one read from the socket */
 #define KV_HTTP_BACKLOG_BYTES 65536 /* unread input of a busy connection */
 #define KV_HTTP_SLICE_BYTES 65536   /* one write to the socket */
-#define KV_HTTP_REPLY_MAX_BYTES (16U << 20)
+#define KV_HTTP_REPLY_MAX_BYTES (24U << 20)
 #define KV_HTTP_LINGER_MS 1000 /* wait for the peer's end after ours */
 #define KV_HTTP_LINGER_BYTES (1U << 20)
 #define KV_HTTP_WARN_EVERY_MS 10000 /* strangers must not fill the log */
@@ -47,6 +47,7 @@ struct kv_http_server {
     struct kv_http_listener *listeners;
     struct kv_http_conn *conns;
     unsigned n_conns;
+    unsigned n_long;    /* requests whose body may be long, from head to reply */
     unsigned n_handles; /* open listeners and the timer */
     uv_timer_t timer;   /* accepts again after a failure; while stopping: drains */
     bool is_stopping;
@@ -111,6 +112,7 @@ struct kv_http_conn {
     bool is_eof;      /* the peer has ended its side */
     bool is_tls_dead; /* the session failed: no more calls but free */
     bool is_last;     /* close after this reply */
+    bool is_long;     /* counted in server->n_long */
     bool is_reading;
     bool is_writing;
     bool is_shut;

@@ -23,6 +23,8 @@ struct kv_http_parser_limits {
     size_t head_max_bytes;
     size_t headers_max; /* at most KV_HTTP_HEADERS_MAX counts */
     size_t body_max_bytes;
+    bool (*is_long)(const char *method, const char *path); /* NULL: none */
+    size_t long_body_max_bytes;
 };
 
 enum kv_http_step {
@@ -58,6 +60,7 @@ struct kv_http_parser {
     bool is_head_done;
     bool is_done;
     bool has_body; /* a body was announced */
+    bool is_long;  /* one that may be longer than others */
     bool is_chunked;
     uint64_t body_announced; /* Content-Length; 0 when chunked */
     bool wants_continue;     /* Expect: 100-continue */

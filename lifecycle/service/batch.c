@@ -22,7 +22,8 @@ struct kv_task_batch {
     size_t at; /* documents before this one are sealed or in the chunk */
     size_t n_chunk;
     size_t chunk[KV_BATCH_MAX];
-    struct change changes[KV_STORE_BATCH_MAX];
+    size_t cap;
+    struct change *changes;
 };
 
 void kv_task_batch_free(struct kv_task_batch *batch)
@@ -33,7 +34,24 @@ void kv_task_batch_free(struct kv_task_batch *batch)
         json_decref(batch->changes[i].doc);
         free((void *)batch->changes[i].mutation.row.sealed);
     }
+    free(batch->changes);
     free(batch);
+}
+
+/* Room for one change more. */
+static int grow(struct kv_task_batch *batch)
+{
+    if (batch->n == KV_STORE_BATCH_MAX)
+        return KV_E_TOO_BIG;
+    if (batch->n < batch->cap)
+        return 0;
+    size_t cap = batch->cap == 0 ? 8 : 2 * batch->cap;
+    struct change *changes = realloc(batch->changes, cap * sizeof(*changes));
+    if (changes == NULL)
+        return KV_E_NOMEM;
+    batch->changes = changes;
+    batch->cap = cap;
+    return 0;
 }
 
 /* NULL, and the failure is kept: without one of its changes a batch is none. */
@@ -41,15 +59,14 @@ static struct change *new_change(struct kv_task *task)
 {
     if (task->batch == NULL)
         task->batch = calloc(1, sizeof(*task->batch));
-    if (task->batch == NULL) {
-        task->batch_failed = KV_E_NOMEM;
+    int rc = task->batch != NULL ? grow(task->batch) : KV_E_NOMEM;
+    if (rc != 0) {
+        task->batch_failed = rc;
         return NULL;
     }
-    if (task->batch->n == KV_STORE_BATCH_MAX) {
-        task->batch_failed = KV_E_TOO_BIG;
-        return NULL;
-    }
-    return &task->batch->changes[task->batch->n++];
+    struct change *change = &task->batch->changes[task->batch->n++];
+    memset(change, 0, sizeof(*change));
+    return change;
 }
 
 static struct change *put(struct kv_task *task, const struct kv_row *row,
@@ -85,9 +102,10 @@ void kv_task_put_doc(struct kv_task *task, const struct kv_row *row, uint64_t ex
     change->doc = doc;
 }
 
-void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t expect)
+/* Give the change a copy of the sealed body. */
+static void copy_body(struct kv_task *task, struct change *change,
+                      const struct kv_row *row)
 {
-    struct change *change = put(task, row, expect, row->sealed_len > 0);
     if (change == NULL || row->sealed_len == 0)
         return;
     uint8_t *copy = malloc(row->sealed_len);
@@ -98,6 +116,23 @@ void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t ex
     memcpy(copy, row->sealed, row->sealed_len);
     change->mutation.row.sealed = copy;
     change->mutation.row.sealed_len = row->sealed_len;
+}
+
+void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t expect)
+{
+    copy_body(task, put(task, row, expect, row->sealed_len > 0), row);
+}
+
+void kv_task_restore(struct kv_task *task, const struct kv_row *row)
+{
+    struct change *change = new_change(task);
+    if (change == NULL)
+        return;
+    change->mutation.kind = KV_MUTATION_RESTORE;
+    change->mutation.row = *row;
+    change->mutation.row.sealed = NULL;
+    change->mutation.row.sealed_len = 0;
+    copy_body(task, change, row);
 }
 
 void kv_task_put_head(struct kv_task *task, const struct kv_row *head,
@@ -142,11 +177,14 @@ void kv_task_purge(struct kv_task *task, const struct kv_row_key *key, uint64_t 
 
 static void commit_next(struct kv_task *task);
 
-/* Whether a change may end a grant. A new key, or a head that names a newer version,
- * ends none: nobody's signing may hang on a service that ends right after it. */
+/* Whether a change may end a grant. A new key, one that is back, or a head that names a
+ * newer version ends none: nobody's signing may hang on a service that ends right after
+ * it. */
 static bool ends_grants(const struct kv_mutation *mutation)
 {
     const struct kv_row_key *key = &mutation->row.key;
+    if (mutation->kind == KV_MUTATION_RESTORE)
+        return false;
     bool is_removal = mutation->kind != KV_MUTATION_PUT ||
                       (mutation->row.flags & KV_ROW_DELETED) != 0;
     bool is_head = kv_kind_has_versions(key->kind) && kv_id_is_zero(key->version);

@@ -427,6 +427,7 @@ static int open_http(struct app *app, struct kv_err *err)
     struct kv_http_limits limits = KV_HTTP_LIMITS_DEFAULT;
     limits.connections_max = connections_max(kv_harden_files());
     limits.per_peer_max = limits.connections_max / PEERS_MIN;
+    kv_call_limits(&limits);
     kv_call_handler(&app->service, &handler);
     int rc =
         kv_http_server_new(&app->http, &app->loop, &handler, &limits, app->service.log);

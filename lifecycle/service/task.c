@@ -20,6 +20,7 @@ struct kv_task_op {
     bool may_be_absent;
     bool has_more;
     size_t n;
+    size_t n_wrong;        /* rows of a list that it did not ask for */
     struct kv_row_key key; /* what was asked for; a name of "" stands for any */
     bool has_version;      /* that of `key` was asked for, too */
     bool is_any_vault;     /* all of them were asked for */
@@ -53,6 +54,7 @@ void kv_task_reset(struct kv_task *task)
     task->objects = NULL;
     task->n_objects = 0;
     task->has_more = false;
+    task->n_damaged = 0;
     task->payload = (struct kv_bytes){NULL, 0};
 }
 
@@ -115,6 +117,7 @@ static int begin(struct kv_task *task, kv_task_fn next)
     task->op->may_be_absent = false;
     task->op->has_more = false;
     task->op->n = 0;
+    task->op->n_wrong = 0;
     task->op->first_err.code = 0;
     memset(task->op->status, 0, sizeof(task->op->status));
     return rc;
@@ -150,6 +153,7 @@ static void finish_list(struct kv_task *task)
     }
     if (op->first_err.code != 0)
         kv_log_err(task->service->log, KV_LOG_ERROR, "object.damaged", &op->first_err);
+    task->n_damaged = op->n - task->n_objects + op->n_wrong;
     memset(op->objects, 0, sizeof(op->objects));
     op->n = 0;
     task->has_more = op->has_more;
@@ -225,6 +229,8 @@ static int take_rows(struct kv_task *task, const struct kv_row *rows, size_t n)
             op->n++;
         else if (rc != KV_E_INTEGRITY || !op->is_list)
             return rc;
+        else
+            op->n_wrong++;
     }
     return 0;
 }

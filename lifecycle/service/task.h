@@ -45,6 +45,7 @@ struct kv_task {
     struct kv_object *objects; /* kv_task_list */
     size_t n_objects;
     bool has_more;
+    size_t n_damaged; /* kv_task_list: rows that were left out */
     /* kv_task_list: position behind the last row that was read. A damaged row is
      * logged (object.damaged) and left out, so it may be behind the last object. */
     char last_name[KV_NAME_MAX + 1];
@@ -107,6 +108,8 @@ void kv_task_keyring(struct kv_task *task, uint16_t verb, struct kv_buf *payload
 void kv_task_put_doc(struct kv_task *task, const struct kv_row *row, uint64_t expect,
                      json_t *doc);
 void kv_task_put_row(struct kv_task *task, const struct kv_row *row, uint64_t expect);
+/* Bring a row back as it is, with its row version and term; it must not exist. */
+void kv_task_restore(struct kv_task *task, const struct kv_row *row);
 /* Add the head of a new version: the head that was found (row_version 0: none yet),
  * with `version` as its current one, and its MANAGED flag and update time. */
 void kv_task_put_head(struct kv_task *task, const struct kv_row *head,

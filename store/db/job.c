@@ -24,6 +24,11 @@ bool kv_id_is_zero(const uint8_t id[KV_ID_LEN])
     return memcmp(id, zeros, KV_ID_LEN) == 0;
 }
 
+bool kv_job_change_stores(const struct kv_job_change *change)
+{
+    return change->kind == KV_MUTATION_PUT || change->kind == KV_MUTATION_RESTORE;
+}
+
 void kv_job_queue_push(struct kv_job_queue *queue, struct kv_job *job)
 {
     job->next = NULL;
@@ -83,6 +88,12 @@ static bool query_is_good(const struct kv_list_query *query)
     return false;
 }
 
+static bool body_is_good(const struct kv_row *row)
+{
+    return row->sealed_len <= KV_STORE_SEALED_MAX &&
+           (row->sealed != NULL || row->sealed_len == 0);
+}
+
 static bool mutation_is_good(const struct kv_mutation *mutation)
 {
     const struct kv_row *row = &mutation->row;
@@ -94,9 +105,10 @@ static bool mutation_is_good(const struct kv_mutation *mutation)
     case KV_MUTATION_PURGE:
         return mutation->expect > 0 && kv_id_is_zero(row->key.version);
     case KV_MUTATION_PUT:
-        return row->row_version == mutation->expect + 1 &&
-               row->sealed_len <= KV_STORE_SEALED_MAX &&
-               (row->sealed != NULL || row->sealed_len == 0);
+        return row->row_version == mutation->expect + 1 && body_is_good(row);
+    case KV_MUTATION_RESTORE:
+        return mutation->expect == 0 && row->row_version > 0 &&
+               row->row_version < INT64_MAX && body_is_good(row);
     }
     return false;
 }
@@ -188,7 +200,7 @@ static int change_copy(struct kv_job_change *change, const struct kv_mutation *m
     change->row.sealed = NULL;
     memcpy(change->folded, mutation->row.key.name, sizeof(change->folded));
     kv_str_fold(change->folded);
-    if (mutation->kind != KV_MUTATION_PUT || mutation->row.sealed_len == 0) {
+    if (!kv_job_change_stores(change) || mutation->row.sealed_len == 0) {
         change->row.sealed_len = 0;
         return 0;
     }

@@ -31,6 +31,9 @@ struct kv_job_change {
     struct kv_row row;
 };
 
+/* Whether a change leaves a row behind, rather than taking one away. */
+bool kv_job_change_stores(const struct kv_job_change *change);
+
 struct kv_job {
     struct kv_job *next;
     enum kv_job_kind kind;

@@ -173,9 +173,9 @@ static int change_apply(struct memory *memory, struct kv_job *job, size_t index,
     uint64_t there = before != NULL ? before->row.row_version : 0;
     if (there != change->expect)
         return kv_job_conflict(job, index);
-    KV_ASSERT(change->kind == KV_MUTATION_PUT || before != NULL); /* expect > 0 */
+    KV_ASSERT(kv_job_change_stores(change) || before != NULL); /* expect > 0 */
     struct entry *after = NULL;
-    if (change->kind == KV_MUTATION_PUT) {
+    if (kv_job_change_stores(change)) {
         after = entry_new(change);
         if (after == NULL)
             return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
@@ -252,14 +252,17 @@ static int op_reserve(struct memory *memory)
 
 int kv_memory_batch_apply(struct memory *memory, struct kv_job *job)
 {
-    struct undo undo[KV_STORE_BATCH_MAX] = {{.before = NULL}};
     size_t n_done = 0;
     int rc = 0;
     if (kv_memory_op_is_known(memory, job->op_id))
         return 0;
-    if (op_reserve(memory) != 0 || reserve(memory, job->n_changes) != 0)
+    struct undo *undo = calloc(job->n_changes, sizeof(*undo));
+    if (undo == NULL || op_reserve(memory) != 0 ||
+        reserve(memory, job->n_changes) != 0) {
+        free(undo);
         return kv_err_set(&job->err, KV_E_NOMEM, "store.no-memory",
                           "no memory for %zu rows", job->n_changes);
+    }
     while (rc == 0 && n_done < job->n_changes) {
         rc = change_apply(memory, job, n_done, &undo[n_done]);
         if (rc == 0)
@@ -270,10 +273,12 @@ int kv_memory_batch_apply(struct memory *memory, struct kv_job *job)
             change_undo(memory, &undo[n_done]); /* a purge may stop half-way */
         while (n_done > 0)
             change_undo(memory, &undo[--n_done]);
+        free(undo);
         return rc;
     }
     for (size_t i = 0; i < n_done; i++)
         change_keep(&undo[i]);
+    free(undo);
     struct op *op = &memory->op[memory->n_ops++];
     memcpy(op->op_id, job->op_id, KV_ID_LEN);
     op->at_s = kv_now_s(memory->clock);

@@ -30,7 +30,7 @@
 
 #define KV_STORE_SCHEMA 2
 #define KV_STORE_SEALED_MAX 262400 /* bytes of one sealed body */
-#define KV_STORE_BATCH_MAX 64      /* mutations of one apply */
+#define KV_STORE_BATCH_MAX 1536    /* mutations of one apply */
 #define KV_STORE_LIST_MAX 64       /* rows of one list */
 
 enum kv_row_flag {
@@ -62,12 +62,18 @@ struct kv_row {
     size_t sealed_len;
 };
 
-enum kv_mutation_kind { KV_MUTATION_PUT, KV_MUTATION_DELETE, KV_MUTATION_PURGE };
+enum kv_mutation_kind {
+    KV_MUTATION_PUT,
+    KV_MUTATION_DELETE,
+    KV_MUTATION_PURGE,
+    KV_MUTATION_RESTORE,
+};
 
 /* One change of a batch. `expect` is the row version that must be there now: 0 = the
  * row must not exist. PUT stores row->row_version, which must be expect + 1. PURGE
  * removes a whole name of its kind, versions included; `expect` is that of its head,
- * and its key has version zero. What is removed is overwritten on the disk. */
+ * and its key has version zero. What is removed is overwritten on the disk. RESTORE
+ * brings a row back: it must not exist (`expect` 0), and may have any row version. */
 struct kv_mutation {
     enum kv_mutation_kind kind;
     uint64_t expect;

@@ -198,3 +198,16 @@ int kv_ring_unseal(struct kv_ring *ring, const struct kv_ident *ident,
         return no_vault_key(ident, err);
     return kv_seal_row_open(ring->seal, key, ident, row, out, err);
 }
+
+int kv_ring_blob_seal(struct kv_ring *ring, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes body, struct kv_buf *out)
+{
+    return kv_seal_blob(ring->seal, id, aad, body, out);
+}
+
+int kv_ring_blob_open(struct kv_ring *ring, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes chunk, struct kv_buf *out,
+                      struct kv_err *err)
+{
+    return kv_seal_blob_open(ring->seal, id, aad, chunk, out, err);
+}

@@ -73,6 +73,19 @@ int kv_ring_load(struct kv_ring *ring, const struct kv_ident *ident,
                  struct kv_err *err) KV_MUST_CHECK;
 void kv_live_release(struct kv_live *live);
 
+/* The row version for a key that comes back from a backup: that of the backup, or above
+ * the live one of the same version. */
+uint64_t kv_ring_row_version(struct kv_ring *ring, const uint8_t version[KV_ID_LEN],
+                             uint64_t row_version);
+
+/* Encrypt and open chunks of backup blobs (seal.h). */
+int kv_ring_blob_seal(struct kv_ring *ring, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes body,
+                      struct kv_buf *out) KV_MUST_CHECK;
+int kv_ring_blob_open(struct kv_ring *ring, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes chunk, struct kv_buf *out,
+                      struct kv_err *err) KV_MUST_CHECK;
+
 /* Record what the service answered: the key becomes live, the grant valid. A row
  * older than the live one is KV_E_CONFLICT (grant.old-row), one of row version 0
  * KV_E_STATE (key.pending). */

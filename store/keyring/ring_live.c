@@ -130,3 +130,15 @@ int kv_ring_load(struct kv_ring *ring, const struct kv_ident *ident,
 out:
     return rc;
 }
+
+uint64_t kv_ring_row_version(struct kv_ring *ring, const uint8_t version[KV_ID_LEN],
+                             uint64_t row_version)
+{
+    kv_ring_lock(ring);
+    const uint32_t at = kv_table_find(ring->live, version);
+    if (at != KV_TABLE_NONE &&
+        ring->live_rows[at].live.ident.row_version >= row_version)
+        row_version = ring->live_rows[at].live.ident.row_version + 1;
+    kv_ring_unlock(ring);
+    return row_version;
+}

@@ -51,6 +51,8 @@ enum kv_role_verb {
     KV_ROLE_KEY_EXPORT = 270,     /* kv_role_export -> PFX or PEM bytes */
     KV_ROLE_BEAT = 271,           /* kv_role_beat -> empty; each second and vault */
     KV_ROLE_USAGE = 272,          /* kv_role_usage_ask -> kv_role_usage */
+    KV_ROLE_BLOB_SEAL = 280,      /* kv_role_blob_rows (stored) -> one chunk */
+    KV_ROLE_BLOB_OPEN = 281,      /* kv_role_blob_open -> kv_role_blob_rows (stored) */
     /* keyring asks, service answers */
     KV_ROLE_GRANT = 288, /* kv_role_grant -> kv_role_granted */
     KV_ROLE_CERT = 289,  /* kv_role_grant -> kv_msg_certs */
@@ -268,6 +270,49 @@ struct kv_role_list {
     struct kv_msg_list list;
 };
 
+/* Backup blobs (lifecycle/service/blob.h). A blob holds the rows of one name in chunks;
+ * each chunk is encrypted under the installation's blob key and bound to everything
+ * below: so no chunk can be left out, added, moved or taken from another blob. Inside,
+ * the bodies of the rows are plain; neither verb lets one out. SEAL takes rows as they
+ * are stored; OPEN returns them sealed for `vault`, which may be another one than they
+ * came from, with the vault's present term. Only the kinds of a key, a secret, or a
+ * certificate with its key, secret and policy go in, all of the blob's name. A key
+ * whose version is live already comes back with a newer row version than that, so that
+ * it can be used at once. Whatever is not one of ours is KV_E_INTEGRITY
+ * (seal.blob-damaged). */
+#define KV_BLOB_ROWS_MAX 1536 /* three kinds of 500 versions and a head, and more */
+#define KV_BLOB_META_MAX 512
+#define KV_BLOB_CHUNK_MAX 4128768 /* fits into a frame between roles */
+
+#define KV_BLOB_DAMAGED_TEXT                                                           \
+    "the backup blob is damaged, or not one that this vault made of such an object"
+
+struct kv_role_blob {
+    uint8_t id[KV_ID_LEN];      /* random, of this blob alone */
+    uint8_t vault[KV_ID_LEN];   /* where the rows are from */
+    char subscription[37];      /* of that vault; "" when it has none */
+    uint8_t kind;               /* KV_KIND_KEY, SECRET or CERTIFICATE */
+    char name[KV_NAME_MAX + 1]; /* folded */
+    uint32_t n_rows;            /* of the whole blob: 1 to KV_BLOB_ROWS_MAX */
+    uint32_t at;                /* rows before this chunk */
+};
+struct kv_role_blob_row {
+    struct kv_ident ident;
+    struct kv_bytes meta; /* the service's own: columns of the row */
+    struct kv_bytes body; /* sealed; empty in heads, which have none */
+};
+struct kv_role_blob_rows {
+    struct kv_role_blob blob;
+    uint16_t n;
+    struct kv_role_blob_row row[KV_BATCH_MAX];
+};
+struct kv_role_blob_open {
+    struct kv_role_blob blob;
+    uint8_t vault[KV_ID_LEN]; /* to seal the rows for */
+    uint32_t term;
+    struct kv_bytes chunk;
+};
+
 /* Codecs: put appends a payload (failures stick to the buffer), get reads one whole
  * payload; KV_E_INVALID when anything is short, long, out of range or left over. */
 #define KV_ROLE_CODEC(name)                                                            \
@@ -282,6 +327,8 @@ KV_ROLE_CODEC(key_made);
 KV_ROLE_CODEC(key_update);
 KV_ROLE_CODEC(tbs);
 KV_ROLE_CODEC(export);
+KV_ROLE_CODEC(blob_rows);
+KV_ROLE_CODEC(blob_open);
 KV_ROLE_CODEC(beat);
 KV_ROLE_CODEC(usage);
 KV_ROLE_CODEC(usage_ask);
@@ -292,6 +339,12 @@ KV_ROLE_CODEC(list);
 /* USE is followed by more fields in the same payload: they go through a reader. */
 void kv_role_use_put(struct kv_buf *out, const struct kv_role_use *msg);
 void kv_role_use_read(struct kv_wire *wire, struct kv_role_use *msg);
+
+/* Also used in front of a blob, inside its chunks, and in their AAD. */
+void kv_role_blob_put(struct kv_buf *out, const struct kv_role_blob *blob);
+void kv_role_blob_read(struct kv_wire *wire, struct kv_role_blob *blob);
+void kv_role_blob_row_put(struct kv_buf *out, const struct kv_role_blob_row *row);
+void kv_role_blob_row_read(struct kv_wire *wire, struct kv_role_blob_row *row);
 
 /* Also used inside sealed key bodies and AAD. */
 void kv_ident_put(struct kv_buf *out, const struct kv_ident *ident);

@@ -9,7 +9,8 @@
 
 bool kv_role_verb_is_slow(uint16_t verb)
 {
-    return verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT;
+    return (verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT) ||
+           verb == KV_ROLE_BLOB_SEAL || verb == KV_ROLE_BLOB_OPEN;
 }
 
 static int bad_frame(struct kv_err *err)
@@ -142,6 +143,9 @@ int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
     case KV_ROLE_SEAL:
     case KV_ROLE_UNSEAL:
         return serve_rows(ring, frame, out, err);
+    case KV_ROLE_BLOB_SEAL:
+    case KV_ROLE_BLOB_OPEN:
+        return kv_role_serve_blob(serve, frame, out, err);
     case KV_ROLE_BEAT:
         return serve_beat(ring, frame, err);
     case KV_ROLE_USAGE:

@@ -5,8 +5,8 @@
  * and VAULT_KEY, SEAL makes none, KEY_* verbs touch no other kind; UPDATE keeps vault,
  * kind, name and version, needs a newer row version and never makes a key
  * exportable; EXPORT needs exportable; key operations obey key_ops, enabled and
- * validity of the sealed body whatever the request says. Any thread with its own key
- * slot.
+ * validity of the sealed body whatever the request says; BLOB_* verbs take and return
+ * sealed rows only. Any thread with its own key slot.
  */
 #ifndef KV_STORE_KEYRING_ROLE_SERVE_H
 #define KV_STORE_KEYRING_ROLE_SERVE_H
@@ -22,6 +22,10 @@ bool kv_role_verb_is_slow(uint16_t verb);
  * for malformed ones. */
 int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
                   struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
+
+/* The BLOB_* verbs, in role_serve_blob.c; called by kv_role_serve. */
+int kv_role_serve_blob(const struct kv_serve *serve, const struct kv_frame *frame,
+                       struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
 /* The KEY_* verbs, in role_serve_key.c; called by kv_role_serve. */
 int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame,

@@ -4,6 +4,8 @@
  *   row  ver u8 = 1 | alg u8 = 1 | term u32 | nonce 12 | ciphertext | tag 16
  *   AAD  "keyvault row 1" | installation 16 | identity as kv_ident_put writes it
  *
+ *   chunk of a blob  nonce 12 | ciphertext | tag 16; its AAD is the caller's (blob.c)
+ *
  *   wrapped vault key  WRAP-PAD(key 32 | vault 16 | term u32) under the wrap key
  *
  * The wrap key is bound to the installation by HKDF's info, so that blobs of another
@@ -19,34 +21,50 @@
 #define ROW_VERSION 1
 #define ROW_ALG_AES_256_GCM 1
 #define NONCE_LEN 12
+#define ROW_FRONT_LEN (KV_ROW_HEADER_LEN - NONCE_LEN) /* before the nonce */
 #define AAD_MAX 512
 
 static const char wrap_label[] = "keyvault wrap 1";
+static const char blob_root_label[] = "keyvault blobs 1";
 static const char row_label[] = "keyvault row 1";
+static const char blob_label[] = "keyvault blob 1";
 
 struct kv_seal {
     uint8_t installation[KV_ID_LEN];
     struct kv_secret wrap_key;
+    struct kv_secret blob_key;
     EVP_CIPHER *gcm;
     const struct kv_rand *rand;
 };
+
+/* A key of this installation from its root key. */
+static int derive(const struct kv_secret *root, const uint8_t installation[KV_ID_LEN],
+                  const char *label, struct kv_secret *key)
+{
+    uint8_t info[32 + KV_ID_LEN];
+    const size_t len = strlen(label);
+    KV_ASSERT(len <= 32);
+    memcpy(info, label, len);
+    memcpy(info + len, installation, KV_ID_LEN);
+    const int rc = kv_secret_init(key, 32);
+    if (rc != 0)
+        return rc;
+    return kv_hkdf((struct kv_bytes){root->data, root->len}, (struct kv_bytes){NULL, 0},
+                   (struct kv_bytes){info, len + KV_ID_LEN}, key->data, key->len);
+}
 
 int kv_seal_new(struct kv_seal **out, const uint8_t installation[KV_ID_LEN],
                 const struct kv_secret *root, const struct kv_rand *rand)
 {
     KV_ASSERT(root->len == KV_ROOT_LEN);
     int rc = KV_E_NOMEM;
-    uint8_t info[sizeof(wrap_label) - 1 + KV_ID_LEN];
     struct kv_seal *seal = calloc(1, sizeof(*seal));
     if (seal == NULL)
         goto out;
     memcpy(seal->installation, installation, KV_ID_LEN);
     seal->rand = rand;
-    KV_TRY(kv_secret_init(&seal->wrap_key, 32));
-    memcpy(info, wrap_label, sizeof(wrap_label) - 1);
-    memcpy(info + sizeof(wrap_label) - 1, installation, KV_ID_LEN);
-    KV_TRY(kv_hkdf((struct kv_bytes){root->data, root->len}, (struct kv_bytes){NULL, 0},
-                   (struct kv_bytes){info, sizeof(info)}, seal->wrap_key.data, 32));
+    KV_TRY(derive(root, installation, wrap_label, &seal->wrap_key));
+    KV_TRY(derive(root, installation, blob_root_label, &seal->blob_key));
     seal->gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", "provider=default");
     rc = seal->gcm != NULL ? 0 : KV_E_CRYPTO;
 out:
@@ -63,6 +81,7 @@ void kv_seal_free(struct kv_seal *seal)
     if (seal == NULL)
         return;
     kv_secret_free(&seal->wrap_key);
+    kv_secret_free(&seal->blob_key);
     EVP_CIPHER_free(seal->gcm);
     free(seal);
 }
@@ -139,51 +158,37 @@ out:
     return rc;
 }
 
-/* Start a GCM context with everything but the body: key, nonce and identity. */
-static int gcm_begin(const struct kv_seal *seal, const struct kv_secret *vault_key,
-                     const struct kv_ident *ident, const uint8_t *nonce,
+/* Start a GCM context with everything but the body. */
+static int gcm_begin(const uint8_t key[32], struct kv_bytes aad, const uint8_t *nonce,
                      EVP_CIPHER_CTX *ctx)
 {
-    KV_ASSERT(vault_key->len == KV_VAULT_KEY_LEN);
-    int rc = 0;
     int len = 0;
-    struct kv_buf aad;
-    kv_buf_init(&aad, AAD_MAX);
-    kv_wire_put_raw(&aad, row_label, sizeof(row_label) - 1);
-    kv_wire_put_raw(&aad, seal->installation, KV_ID_LEN);
-    kv_ident_put(&aad, ident);
-    KV_TRY(kv_buf_status(&aad));
-    if (EVP_CipherInit_ex2(ctx, NULL, vault_key->data, nonce, -1, NULL) != 1 ||
+    if (EVP_CipherInit_ex2(ctx, NULL, key, nonce, -1, NULL) != 1 ||
         EVP_CipherUpdate(ctx, NULL, &len, aad.data, (int)aad.len) != 1)
-        rc = KV_E_CRYPTO;
-out:
-    kv_buf_free(&aad);
-    return rc;
+        return KV_E_CRYPTO;
+    return 0;
 }
 
-static int seal_into(const struct kv_seal *seal, const struct kv_secret *vault_key,
-                     const struct kv_ident *ident, struct kv_bytes body, uint8_t *row)
+/* Write nonce 12 | ciphertext | tag 16 to `at`. */
+static int gcm_seal(const struct kv_seal *seal, const uint8_t key[32],
+                    struct kv_bytes aad, struct kv_bytes body, uint8_t *at)
 {
     int rc = KV_E_CRYPTO;
     int len = 0;
     int tail = 0;
-    uint8_t *nonce = row + KV_ROW_HEADER_LEN - NONCE_LEN;
-    uint8_t *at = row + KV_ROW_HEADER_LEN;
+    uint8_t *text = at + NONCE_LEN;
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    row[0] = ROW_VERSION;
-    row[1] = ROW_ALG_AES_256_GCM;
-    for (unsigned i = 0; i < 4; i++)
-        row[2 + i] = (uint8_t)(ident->term >> (8 * i));
     if (ctx == NULL || EVP_EncryptInit_ex2(ctx, seal->gcm, NULL, NULL, NULL) != 1)
         goto out;
-    KV_TRY(kv_rand_fill(seal->rand, nonce, NONCE_LEN));
-    KV_TRY(gcm_begin(seal, vault_key, ident, nonce, ctx));
+    KV_TRY(kv_rand_fill(seal->rand, at, NONCE_LEN));
+    KV_TRY(gcm_begin(key, aad, at, ctx));
     rc = KV_E_CRYPTO;
-    if (body.len > 0 && EVP_EncryptUpdate(ctx, at, &len, body.data, (int)body.len) != 1)
+    if (body.len > 0 &&
+        EVP_EncryptUpdate(ctx, text, &len, body.data, (int)body.len) != 1)
         goto out;
-    if (EVP_EncryptFinal_ex(ctx, at + len, &tail) == 1 &&
+    if (EVP_EncryptFinal_ex(ctx, text + len, &tail) == 1 &&
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, KV_ROW_TAG_LEN,
-                            at + body.len) == 1)
+                            text + body.len) == 1)
         rc = 0;
 out:
     EVP_CIPHER_CTX_free(ctx);
@@ -191,18 +196,76 @@ out:
     return rc;
 }
 
+/* Append what gcm_seal has written to `out`, which is what it was on failure. */
+static int gcm_open(const struct kv_seal *seal, const uint8_t key[32],
+                    struct kv_bytes aad, struct kv_bytes in, struct kv_buf *out)
+{
+    int rc = KV_E_CRYPTO;
+    int len = 0;
+    int tail = 0;
+    uint8_t spare[1];
+    const size_t start = out->len;
+    const size_t body_len = in.len - NONCE_LEN - KV_ROW_TAG_LEN;
+    const uint8_t *text = in.data + NONCE_LEN;
+    uint8_t *body = body_len > 0 ? kv_buf_extend(out, body_len) : spare;
+    if (body == NULL)
+        return kv_buf_status(out);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    if (ctx == NULL || EVP_DecryptInit_ex2(ctx, seal->gcm, NULL, NULL, NULL) != 1)
+        goto out;
+    KV_TRY(gcm_begin(key, aad, in.data, ctx));
+    rc = KV_E_INTEGRITY;
+    if (body_len > 0 && EVP_DecryptUpdate(ctx, body, &len, text, (int)body_len) != 1)
+        goto out;
+    if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, KV_ROW_TAG_LEN,
+                            (void *)(text + body_len)) == 1 &&
+        EVP_DecryptFinal_ex(ctx, body + len, &tail) == 1)
+        rc = 0;
+out:
+    if (rc != 0) {
+        kv_wipe(body, body_len);
+        kv_buf_truncate(out, start);
+    }
+    EVP_CIPHER_CTX_free(ctx);
+    ERR_clear_error();
+    return rc;
+}
+
+/* --- rows --- */
+
+static int row_aad(const struct kv_seal *seal, const struct kv_ident *ident,
+                   struct kv_buf *aad)
+{
+    kv_buf_init(aad, AAD_MAX);
+    kv_wire_put_raw(aad, row_label, sizeof(row_label) - 1);
+    kv_wire_put_raw(aad, seal->installation, KV_ID_LEN);
+    kv_ident_put(aad, ident);
+    return kv_buf_status(aad);
+}
+
 int kv_seal_row(const struct kv_seal *seal, const struct kv_secret *vault_key,
                 const struct kv_ident *ident, struct kv_bytes body, struct kv_buf *out)
 {
+    KV_ASSERT(vault_key->len == KV_VAULT_KEY_LEN);
     if (body.len > KV_BODY_MAX)
         return KV_E_TOO_BIG;
+    struct kv_buf aad;
     const size_t start = out->len;
+    int rc = row_aad(seal, ident, &aad);
     uint8_t *row = kv_buf_extend(out, KV_ROW_HEADER_LEN + body.len + KV_ROW_TAG_LEN);
-    if (row == NULL)
-        return kv_buf_status(out);
-    const int rc = seal_into(seal, vault_key, ident, body, row);
+    if (row == NULL && rc == 0)
+        rc = kv_buf_status(out);
+    if (rc == 0) {
+        row[0] = ROW_VERSION;
+        row[1] = ROW_ALG_AES_256_GCM;
+        for (unsigned i = 0; i < 4; i++)
+            row[2 + i] = (uint8_t)(ident->term >> (8 * i));
+        rc = gcm_seal(seal, vault_key->data, (struct kv_bytes){aad.data, aad.len}, body,
+                      row + ROW_FRONT_LEN);
+    }
     if (rc != 0)
         kv_buf_truncate(out, start);
+    kv_buf_free(&aad);
     return rc;
 }
 
@@ -217,57 +280,70 @@ static bool row_header_fits(const struct kv_ident *ident, struct kv_bytes row)
            term == ident->term;
 }
 
-static int open_into(const struct kv_seal *seal, const struct kv_secret *vault_key,
-                     const struct kv_ident *ident, struct kv_bytes row, uint8_t *body)
-{
-    int rc = KV_E_CRYPTO;
-    int len = 0;
-    int tail = 0;
-    const size_t body_len = row.len - KV_ROW_HEADER_LEN - KV_ROW_TAG_LEN;
-    const uint8_t *at = row.data + KV_ROW_HEADER_LEN;
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    if (ctx == NULL || EVP_DecryptInit_ex2(ctx, seal->gcm, NULL, NULL, NULL) != 1)
-        goto out;
-    KV_TRY(gcm_begin(seal, vault_key, ident, at - NONCE_LEN, ctx));
-    rc = KV_E_INTEGRITY;
-    if (body_len > 0 && EVP_DecryptUpdate(ctx, body, &len, at, (int)body_len) != 1)
-        goto out;
-    if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, KV_ROW_TAG_LEN,
-                            (void *)(at + body_len)) == 1 &&
-        EVP_DecryptFinal_ex(ctx, body + len, &tail) == 1)
-        rc = 0;
-out:
-    EVP_CIPHER_CTX_free(ctx);
-    ERR_clear_error();
-    return rc;
-}
-
 int kv_seal_row_open(const struct kv_seal *seal, const struct kv_secret *vault_key,
                      const struct kv_ident *ident, struct kv_bytes row,
                      struct kv_buf *out, struct kv_err *err)
 {
-    int rc = KV_E_INTEGRITY;
-    const size_t start = out->len;
-    uint8_t spare[1];
-    uint8_t *body = spare;
-    size_t body_len = 0;
-    if (!row_header_fits(ident, row))
-        goto out;
-    body_len = row.len - KV_ROW_HEADER_LEN - KV_ROW_TAG_LEN;
-    if (body_len > 0)
-        body = kv_buf_extend(out, body_len);
-    if (body == NULL) {
-        rc = kv_buf_status(out);
-        goto out;
-    }
-    rc = open_into(seal, vault_key, ident, row, body);
-    if (rc != 0) {
-        kv_wipe(body, body_len);
-        kv_buf_truncate(out, start);
-    }
-out:
+    KV_ASSERT(vault_key->len == KV_VAULT_KEY_LEN);
+    struct kv_buf aad;
+    int rc = row_aad(seal, ident, &aad);
+    if (rc == 0 && !row_header_fits(ident, row))
+        rc = KV_E_INTEGRITY;
+    if (rc == 0)
+        rc = gcm_open(
+            seal, vault_key->data, (struct kv_bytes){aad.data, aad.len},
+            (struct kv_bytes){row.data + ROW_FRONT_LEN, row.len - ROW_FRONT_LEN}, out);
     if (rc == KV_E_INTEGRITY)
         (void)kv_err_set(err, rc, "seal.row-damaged",
                          "the sealed row of '%s' does not authenticate", ident->name);
+    kv_buf_free(&aad);
+    return rc;
+}
+
+/* --- backup blobs --- */
+
+static int blob_key(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
+                    struct kv_secret *key)
+{
+    const int rc = kv_secret_init(key, 32);
+    if (rc != 0)
+        return rc;
+    return kv_hkdf(
+        (struct kv_bytes){seal->blob_key.data, seal->blob_key.len},
+        (struct kv_bytes){id, KV_ID_LEN},
+        (struct kv_bytes){(const uint8_t *)blob_label, sizeof(blob_label) - 1},
+        key->data, key->len);
+}
+
+int kv_seal_blob(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
+                 struct kv_bytes aad, struct kv_bytes body, struct kv_buf *out)
+{
+    struct kv_secret key = {0};
+    const size_t start = out->len;
+    int rc = blob_key(seal, id, &key);
+    uint8_t *at = kv_buf_extend(out, NONCE_LEN + body.len + KV_ROW_TAG_LEN);
+    if (at == NULL && rc == 0)
+        rc = kv_buf_status(out);
+    if (rc == 0)
+        rc = gcm_seal(seal, key.data, aad, body, at);
+    if (rc != 0)
+        kv_buf_truncate(out, start);
+    kv_secret_free(&key);
+    return rc;
+}
+
+int kv_seal_blob_open(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes chunk, struct kv_buf *out,
+                      struct kv_err *err)
+{
+    struct kv_secret key = {0};
+    int rc = KV_E_INTEGRITY;
+    if (chunk.len >= NONCE_LEN + KV_ROW_TAG_LEN && chunk.len <= KV_BLOB_CHUNK_MAX)
+        rc = blob_key(seal, id, &key);
+    if (rc == 0)
+        rc = gcm_open(seal, key.data, aad, chunk, out);
+    if (rc == KV_E_INTEGRITY)
+        (void)kv_err_set(err, rc, "seal.blob-damaged", KV_BLOB_DAMAGED_TEXT);
+    kv_secret_free(&key);
     return rc;
 }

@@ -2,9 +2,11 @@
  * Sealing: root key -> wrap key -> vault keys -> rows.
  *
  *   root key, 32 random bytes              opened by a slot (slots.h)
- *     HKDF-SHA256(root, label)             wrap key; later backup, audit, token keys
+ *     HKDF-SHA256(root, label)             wrap key, blob key; later audit, token keys
  *       AES-256-WRAP-PAD                   vault key of one vault and term
  *         AES-256-GCM                      one row (role.h), bound to its identity
+ *       HKDF-SHA256(blob key, blob id)     key of one backup blob
+ *         AES-256-GCM                      its chunks
  *
  * A kv_seal is made once from the root key and is read-only afterwards: any thread.
  * Whatever does not authenticate is KV_E_INTEGRITY, with one text for every cause.
@@ -59,6 +61,18 @@ int kv_seal_row(const struct kv_seal *seal, const struct kv_secret *vault_key,
 int kv_seal_row_open(const struct kv_seal *seal, const struct kv_secret *vault_key,
                      const struct kv_ident *ident, struct kv_bytes row,
                      struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
+
+/* Append `body` encrypted for the backup blob `id` and bound to `aad`. */
+int kv_seal_blob(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
+                 struct kv_bytes aad, struct kv_bytes body,
+                 struct kv_buf *out) KV_MUST_CHECK;
+
+/* Append what was encrypted to `out`, a secret buffer. KV_E_INTEGRITY
+ * (seal.blob-damaged) unless every byte, id and `aad` are those of then; `out` is then
+ * what it was. */
+int kv_seal_blob_open(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
+                      struct kv_bytes aad, struct kv_bytes chunk, struct kv_buf *out,
+                      struct kv_err *err) KV_MUST_CHECK;
 
 /* HKDF-SHA256 of `key` with `salt` (may be empty) and `info` into `out_len` bytes. */
 int kv_hkdf(struct kv_bytes key, struct kv_bytes salt, struct kv_bytes info,

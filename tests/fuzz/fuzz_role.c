@@ -35,6 +35,8 @@ static void decode_all(struct kv_bytes payload)
     ROUND(key_update);
     ROUND(tbs);
     ROUND(export);
+    ROUND(blob_rows);
+    ROUND(blob_open);
     ROUND(beat);
     ROUND(usage);
     ROUND(usage_ask);

@@ -4,6 +4,7 @@ import "./crypto.mjs";
 import "./secrets.mjs";
 import "./certificates.mjs";
 import "./deleted.mjs";
+import "./backup.mjs";
 import "./updates.mjs";
 import "./issuers.mjs";
 import "./merge.mjs";

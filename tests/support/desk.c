@@ -44,6 +44,7 @@ static void open_http(struct desk *desk)
     (void)snprintf(desk->dir, sizeof(desk->dir), "%s/kv-desk-XXXXXX", tmp);
     cr_assert_not_null(mkdtemp(desk->dir));
     (void)snprintf(desk->path, sizeof(desk->path), "%s/api.sock", desk->dir);
+    kv_call_limits(&limits);
     kv_call_handler(&desk->service, &handler);
     cr_assert_eq(kv_http_server_new(&desk->http, &desk->loop, &handler, &limits, NULL),
                  0);

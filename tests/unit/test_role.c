@@ -17,6 +17,8 @@ AGAIN(key_made)
 AGAIN(key_update)
 AGAIN(tbs)
 AGAIN(export)
+AGAIN(blob_rows)
+AGAIN(blob_open)
 AGAIN(beat)
 AGAIN(usage)
 AGAIN(usage_ask)
@@ -52,6 +54,11 @@ KV_CODEC_AGAIN(use, struct kv_role_use, use_get, kv_role_use_put)
     {                                                                                  \
         .vault = {1, 2}, .kind = KV_KIND_KEY, .name = "web", .version = {3, 4},        \
         .term = 5, .row_version = 6                                                    \
+    }
+#define BLOB                                                                           \
+    {                                                                                  \
+        .id = {1}, .vault = {2}, .subscription = "s", .kind = KV_KIND_SECRET,          \
+        .name = "web", .n_rows = 5, .at = 3                                            \
     }
 #define ATTRS                                                                          \
     {                                                                                  \
@@ -119,6 +126,12 @@ Test(role, messages_keep_the_rules_of_codecs)
                     .uri = "keyvault://default/keys/web",
                     .row = BYTES("r")});
     CHECK(list, {.uid = 1, .gid = 2, .list = {.vault = "default", .after = "a"}});
+    CHECK(blob_rows,
+          {.blob = BLOB,
+           .n = 2,
+           .row = {{.ident = IDENT, .meta = BYTES("m"), .body = BYTES("row")},
+                   {.ident = IDENT, .meta = BYTES("")}}});
+    CHECK(blob_open, {.blob = BLOB, .vault = {7}, .term = 3, .chunk = BYTES("c")});
     CHECK(use, {.ident = IDENT, .row = BYTES("row"), .op = KV_OP_WRAP});
     kv_buf_free(&out);
 }
@@ -155,6 +168,18 @@ Test(role, refuses_values_out_of_range)
             {.ident = IDENT, .kty = 1, .bits = 2048, .attrs = {.is_enabled = 2}});
     REFUSED(key_new, "unknown operation",
             {.ident = IDENT, .kty = 1, .bits = 2048, .attrs = {.ops = 1 << 11}});
+    REFUSED(blob_open, "no rows", {.blob = {.kind = 1, .name = "n"}});
+    REFUSED(blob_open, "kind 4", {.blob = {.kind = 4, .name = "n", .n_rows = 1}});
+    REFUSED(blob_open, "no name", {.blob = {.kind = 1, .n_rows = 1}});
+    REFUSED(blob_open, "behind the end",
+            {.blob = {.kind = 1, .name = "n", .n_rows = 1, .at = 1}});
+    REFUSED(blob_open, "too many rows",
+            {.blob = {.kind = 1, .name = "n", .n_rows = KV_BLOB_ROWS_MAX + 1}});
+    REFUSED(blob_rows, "an empty chunk", {.blob = BLOB});
+    REFUSED(blob_rows, "more rows than are left",
+            {.blob = BLOB,
+             .n = 3,
+             .row = {{.ident = IDENT}, {.ident = IDENT}, {.ident = IDENT}}});
     REFUSED(tbs, "kind of body 0", {.ident = IDENT});
     REFUSED(tbs, "kind of body 3", {.ident = IDENT, .tbs = 3});
     REFUSED(export, "format 3", {.ident = IDENT, .format = 3});

@@ -438,6 +438,8 @@ EACH(takes_the_largest_of_everything)
     name[KV_NAME_MAX] = '\0';
     for (uint32_t i = 0; i < KV_STORE_BATCH_MAX; i++) {
         changes[i] = box_put(KV_KIND_SECRET, name, i + 1, 0);
+        if (i >= KV_STORE_LIST_MAX)
+            continue;
         changes[i].row.sealed = body;
         changes[i].row.sealed_len = KV_STORE_SEALED_MAX;
     }
@@ -452,6 +454,50 @@ EACH(takes_the_largest_of_everything)
     for (size_t i = 0; i < box->n_rows; i++)
         cr_assert_eq(memcmp(box->row[i].sealed, body, KV_STORE_SEALED_MAX), 0);
     free(body);
+}
+
+static struct kv_mutation restore_of(const char *name, uint32_t version,
+                                     uint64_t row_version)
+{
+    struct kv_mutation change = box_put(KV_KIND_KEY, name, version, 0);
+    change.kind = KV_MUTATION_RESTORE;
+    change.row.row_version = row_version;
+    return change;
+}
+
+EACH(brings_rows_back_with_their_row_versions)
+{
+    struct kv_mutation changes[3] = {restore_of("Back", 0, 9), restore_of("back", 1, 3),
+                                     restore_of("back", 2, INT64_MAX - 1)};
+    box_id(changes[0].row.current, 2);
+    cr_assert_eq(box_apply(box, changes, 3), 0, "%s", box->err.message);
+    struct kv_row_key key = box_key(KV_KIND_KEY, "back", 0);
+    cr_assert_eq(box_get_live(box, &key), 0);
+    cr_expect_eq(box->row[0].row_version, INT64_MAX - 1);
+    cr_expect_str_eq(box->row[0].key.name, "Back", "the spelling of its first row");
+    cr_expect_eq(box->row[0].sealed_len, changes[2].row.sealed_len);
+    must_apply(box, box_put(KV_KIND_KEY, "back", 1, 3));
+    cr_assert_eq(box_stats(box), 0);
+    cr_expect_eq(box->stats.n_rows, 3);
+}
+
+EACH(brings_no_row_back_over_another)
+{
+    must_apply(box, box_put(KV_KIND_KEY, "back", 2, 0));
+    struct kv_mutation changes[2] = {restore_of("back", 1, 3),
+                                     restore_of("back", 2, 1)};
+    cr_assert_eq(box_apply(box, changes, 2), KV_E_CONFLICT);
+    cr_expect_eq(box->failed_index, 1);
+    struct kv_row_key key = box_key(KV_KIND_KEY, "back", 1);
+    cr_expect_eq(box_get(box, &key), KV_E_NOT_FOUND, "none of the batch is there");
+
+    struct kv_mutation bad = restore_of("new", 1, 0);
+    cr_expect_eq(box_apply(box, &bad, 1), KV_E_INVALID, "of no stored row");
+    bad = restore_of("new", 1, INT64_MAX);
+    cr_expect_eq(box_apply(box, &bad, 1), KV_E_INVALID, "no change could follow");
+    bad = restore_of("new", 1, 4);
+    bad.expect = 3;
+    cr_expect_eq(box_apply(box, &bad, 1), KV_E_INVALID, "it must not exist");
 }
 
 struct tally {

@@ -270,12 +270,14 @@ Test(task, a_batch_has_a_ceiling)
     job_init(&job);
     for (size_t i = 0; i <= KV_STORE_BATCH_MAX; i++) {
         struct kv_row row = new_secret("s", (uint8_t)(i + 1));
+        row.key.version[1] = (uint8_t)(1 + i / 256);
         kv_task_put_doc(&job.task, &row, 0, json_pack("{s:s}", "value", "v"));
     }
     kv_task_commit(&job.task, on_step);
     settle(&job, KV_E_TOO_BIG, "task.failed");
     for (size_t i = 0; i < KV_STORE_BATCH_MAX; i++) {
         struct kv_row row = new_secret("s", (uint8_t)(i + 1));
+        row.key.version[1] = (uint8_t)(1 + i / 256);
         kv_task_put_doc(&job.task, &row, 0, json_pack("{s:s}", "value", "v"));
     }
     kv_task_commit(&job.task, on_step);

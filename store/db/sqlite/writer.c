@@ -36,7 +36,7 @@ static int bind_row(struct kv_query *query, const struct kv_job_change *change)
     kv_query_i64(query, 2, row->key.kind);
     kv_query_text(query, 3, change->folded);
     kv_query_blob(query, 4, row->key.version, KV_ID_LEN);
-    if (change->kind != KV_MUTATION_PUT) {
+    if (!kv_job_change_stores(change)) {
         kv_query_i64(query, 5, (int64_t)change->expect);
         return query->rc;
     }
@@ -76,7 +76,7 @@ static int purge_versions(struct kv_sqlite_conn *conn, struct kv_job_change *cha
 
 static enum kv_sql sql_of(const struct kv_job_change *change)
 {
-    if (change->kind != KV_MUTATION_PUT)
+    if (!kv_job_change_stores(change))
         return KV_SQL_DELETE;
     return change->expect == 0 ? KV_SQL_INSERT : KV_SQL_UPDATE;
 }
