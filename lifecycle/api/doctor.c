@@ -73,8 +73,8 @@ static int bad_query(struct kv_err *err, const char *what)
 static bool may_ask(const struct kv_call *call, const struct kv_vault *vault)
 {
     const struct kv_access_object object = {.vault = vault->name};
-    return (kv_right_actions(call->task.service, &call->principal, &object) &
-            KV_ACT_ACCESS_READ) != 0;
+    return kv_right_manages(call->task.service, &call->principal, &object,
+                            KV_MANAGE_ACCESS_READ);
 }
 
 /* Who asks about one vault need not administer another one. */

@@ -1,96 +1,57 @@
 /*
- * Roles, scopes, and the one function that decides.
+ * Scopes, principals, and the one function that decides.
  *
- * A role is a row of a table; a decision is the union of the rows whose assignment
- * names the principal (or one of its groups) and whose scope holds the object. What
- * no row allows is denied.
+ * A decision is the union of what the rules give whose principal is the caller (or one of
+ * its groups) and whose scope holds the object. What no rule allows is denied. Rules are
+ * sorted by principal and searched once for each name of the caller, so that their number
+ * costs next to nothing.
  */
 #include "lifecycle/auth/access.h"
 
+#include <openssl/err.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/policies.h"
+#include "lifecycle/auth/roles.h"
 #include "store/core/str.h"
 
-#define KEY_USE                                                                        \
-    (KV_ACT_KEY_SIGN | KV_ACT_KEY_VERIFY | KV_ACT_KEY_ENCRYPT | KV_ACT_KEY_DECRYPT |   \
-     KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP | KV_ACT_KEY_DERIVE)
-#define KEY_ALL                                                                        \
-    (KV_ACT_KEY_READ | KV_ACT_KEY_CREATE | KV_ACT_KEY_IMPORT | KV_ACT_KEY_UPDATE |     \
-     KV_ACT_KEY_DELETE | KV_ACT_KEY_RECOVER | KV_ACT_KEY_PURGE | KV_ACT_KEY_BACKUP |   \
-     KV_ACT_KEY_RESTORE | KV_ACT_KEY_ROTATE | KV_ACT_KEY_RELEASE |                     \
-     KV_ACT_KEY_POLICY_GET | KV_ACT_KEY_POLICY_SET | KEY_USE | KV_ACT_KEY_TLS_UNPAD)
-#define SECRET_ALL                                                                     \
-    (KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET | KV_ACT_SECRET_SET |                      \
-     KV_ACT_SECRET_UPDATE | KV_ACT_SECRET_DELETE | KV_ACT_SECRET_RECOVER |             \
-     KV_ACT_SECRET_PURGE | KV_ACT_SECRET_BACKUP | KV_ACT_SECRET_RESTORE)
-#define CERT_ISSUERS                                                                   \
-    (KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST | KV_ACT_CERT_ISSUERS_SET |    \
-     KV_ACT_CERT_ISSUERS_DELETE)
-#define CERT_ALL                                                                       \
-    (KV_ACT_CERT_READ | KV_ACT_CERT_CREATE | KV_ACT_CERT_IMPORT | KV_ACT_CERT_UPDATE | \
-     KV_ACT_CERT_DELETE | KV_ACT_CERT_RECOVER | KV_ACT_CERT_PURGE |                    \
-     KV_ACT_CERT_BACKUP | KV_ACT_CERT_RESTORE | KV_ACT_CERT_CONTACTS | CERT_ISSUERS)
-/* No values: metadata of everything. */
-#define READER                                                                         \
-    (KV_ACT_KEY_READ | KV_ACT_KEY_POLICY_GET | KV_ACT_SECRET_LIST | KV_ACT_CERT_READ | \
-     KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST)
-
-static const struct role {
-    const char *name;  /* short form, the one that is stored */
-    const char *azure; /* built-in role of the same meaning */
-    kv_actions actions;
-} roles[] = {
-    {"administrator", "Key Vault Administrator",
-     KEY_ALL | SECRET_ALL | CERT_ALL | KV_ACT_ACCESS_READ | KV_ACT_ACCESS_WRITE},
-    {"certificates-officer", "Key Vault Certificates Officer",
-     CERT_ALL | KV_ACT_KEY_READ | KV_ACT_SECRET_LIST},
-    {"certificate-user", "Key Vault Certificate User",
-     KV_ACT_CERT_READ | KV_ACT_KEY_READ | KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET},
-    {"crypto-officer", "Key Vault Crypto Officer", KEY_ALL},
-    {"crypto-user", "Key Vault Crypto User",
-     KV_ACT_KEY_READ | KV_ACT_KEY_UPDATE | KV_ACT_KEY_BACKUP | KEY_USE},
-    {"crypto-service-encryption-user", "Key Vault Crypto Service Encryption User",
-     KV_ACT_KEY_READ | KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP},
-    {"crypto-service-release-user", "Key Vault Crypto Service Release User",
-     KV_ACT_KEY_RELEASE},
-    {"secrets-officer", "Key Vault Secrets Officer", SECRET_ALL},
-    {"secrets-user", "Key Vault Secrets User", KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET},
-    {"reader", "Key Vault Reader", READER},
-    /* What a TLS server needs: public parts, signing, RSA key exchange. */
-    {"tls-server", "Key Vault TLS Server",
-     KV_ACT_KEY_READ | KV_ACT_CERT_READ | KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD},
-};
-#define N_ROLES (sizeof(roles) / sizeof(roles[0]))
-
-const char *kv_role_find(const char *name, kv_actions *actions)
+int kv_principal_set_oid(struct kv_principal *principal, const uint8_t installation[16])
 {
-    for (size_t i = 0; i < N_ROLES; i++) {
-        if (kv_str_equal_nocase(name, roles[i].name) ||
-            kv_str_equal_nocase(name, roles[i].azure)) {
-            *actions = roles[i].actions;
-            return roles[i].name;
-        }
-    }
-    return NULL;
+    uint8_t text[16 + KV_PRINCIPAL_MAX];
+    uint8_t hash[20];
+    size_t hash_len = 0;
+    size_t len = strlen(principal->id);
+    if (principal->oid[0] != '\0')
+        return 0;
+    memcpy(text, installation, 16);
+    memcpy(text + 16, principal->id, len);
+    int ok = EVP_Q_digest(NULL, "SHA1", NULL, text, 16 + len, hash, &hash_len);
+    ERR_clear_error();
+    if (ok != 1)
+        return KV_E_CRYPTO;
+    hash[6] = (uint8_t)((hash[6] & 0x0f) | 0x50);
+    hash[8] = (uint8_t)((hash[8] & 0x3f) | 0x80);
+    kv_uuid_format(hash, principal->oid);
+    return 0;
 }
 
-const char *kv_role_name(size_t i)
+void kv_assignment_compile(struct kv_assignment *assignment)
 {
-    return i < N_ROLES ? roles[i].name : NULL;
+    const struct kv_role *role = kv_role_find(assignment->role);
+    assignment->actions = role != NULL ? kv_role_actions(role) : 0;
+    assignment->manages = role != NULL ? role->manages : 0;
 }
 
-static bool is_principal(const struct kv_principal *principal, const char *text)
+int kv_assignment_compare(const struct kv_assignment *a, const struct kv_assignment *b)
 {
-    if (principal->kind != KV_PRINCIPAL_UNIX)
-        return false;
-    if (strcmp(principal->id, text) == 0)
-        return true;
-    for (size_t i = 0; i < principal->n_groups; i++)
-        if (strcmp(principal->groups[i], text) == 0)
-            return true;
-    return false;
+    int order = strcmp(a->principal, b->principal);
+    if (order == 0)
+        order = strcmp(a->role, b->role);
+    return order != 0 ? order : strcasecmp(a->scope, b->scope);
 }
 
 /* Whether `text` begins with "/" and `part`; *rest is what follows. */
@@ -117,22 +78,172 @@ static bool holds(const char *scope, const struct kv_access_object *object)
     return has_part(rest, object->name, &rest) && *rest == '\0';
 }
 
-kv_actions kv_access_allowed(const struct kv_principal *principal,
-                             const struct kv_access_object *object,
-                             const struct kv_assignment *assignments,
-                             size_t n_assignments)
+/* What a decision is made of while the rules are gone through. */
+struct search {
+    const struct kv_access_object *object;
+    kv_actions wanted;
+    kv_management wanted_management;
+    bool has_principal; /* a rule names the caller */
+    bool has_scope;     /* and holds the object */
+    struct kv_access_decision *out;
+};
+
+/* The first assignment that does not come before `principal`. */
+static size_t lower_bound(const struct kv_access_rules *rules, const char *principal)
 {
-    if (principal->kind == KV_PRINCIPAL_ADMIN)
-        return roles[0].actions;
-    kv_actions allowed = 0;
-    for (size_t i = 0; i < n_assignments; i++) {
-        kv_actions actions = 0;
-        if (is_principal(principal, assignments[i].principal) &&
-            holds(assignments[i].scope, object) &&
-            kv_role_find(assignments[i].role, &actions) != NULL)
-            allowed |= actions;
+    size_t low = 0;
+    size_t high = rules->n_assignments;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(rules->assignments[middle]->principal, principal) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return allowed;
+    return low;
+}
+
+static void add_assignment(struct search *search,
+                           const struct kv_assignment *assignment)
+{
+    struct kv_access_decision *out = search->out;
+    search->has_principal = true;
+    if (!holds(assignment->scope, search->object))
+        return;
+    search->has_scope = true;
+    out->allowed |= assignment->actions;
+    out->manages |= assignment->manages;
+    if (out->assignment == NULL &&
+        ((assignment->actions & search->wanted) != 0 ||
+         (assignment->manages & search->wanted_management) != 0))
+        out->assignment = assignment;
+}
+
+/* The names by which role assignments may call a principal: its own, then its groups'. */
+static const char *name_of(const struct kv_principal *principal, size_t i)
+{
+    if (i == 0)
+        return principal->id;
+    return i <= principal->n_groups ? principal->groups[i - 1] : NULL;
+}
+
+static void search_assignments(struct search *search,
+                               const struct kv_principal *principal,
+                               const struct kv_access_rules *rules)
+{
+    const char *name = NULL;
+    for (size_t i = 0; (name = name_of(principal, i)) != NULL; i++)
+        for (size_t at = lower_bound(rules, name);
+             at < rules->n_assignments &&
+             strcmp(rules->assignments[at]->principal, name) == 0;
+             at++)
+            add_assignment(search, rules->assignments[at]);
+}
+
+/* An entry without application serves a user through any application, and who calls by
+ * itself; one with an application only a user through that one. */
+static bool fits(const struct kv_access_policy *policy,
+                 const struct kv_principal *principal,
+                 const struct kv_access_rules *rules)
+{
+    const char *tenant =
+        principal->tenant[0] != '\0' ? principal->tenant : rules->tenant;
+    if (!kv_str_equal_nocase(policy->tenant, tenant))
+        return false;
+    return policy->app[0] == '\0' ||
+           (principal->kind == KV_PRINCIPAL_USER &&
+            kv_str_equal_nocase(policy->app, principal->app));
+}
+
+/* The object ids by which access policies may call a principal. */
+static const char *oid_of(const struct kv_principal *principal, size_t i)
+{
+    static const char prefix[] = "group:";
+    const char *name = name_of(principal, i);
+    if (i == 0 || name == NULL)
+        return name != NULL ? principal->oid : NULL;
+    return kv_str_has_prefix(name, prefix) ? name + strlen(prefix) : "";
+}
+
+static void search_policies(struct search *search, const struct kv_principal *principal,
+                            const struct kv_access_rules *rules)
+{
+    struct kv_access_decision *out = search->out;
+    const char *oid = NULL;
+    for (size_t i = 0; (oid = oid_of(principal, i)) != NULL; i++) {
+        size_t n = 0;
+        const struct kv_access_policy *const *found =
+            kv_access_policies_find(rules->policies, oid, &n);
+        for (size_t j = 0; j < n; j++) {
+            if (!fits(found[j], principal, rules))
+                continue;
+            search->has_principal = true;
+            search->has_scope = true;
+            out->allowed |= found[j]->actions;
+            if (out->policy == NULL && (found[j]->actions & search->wanted) != 0)
+                out->policy = found[j];
+        }
+    }
+}
+
+/* Why, once all rules were looked at. */
+static enum kv_access_reason reason_of(const struct search *search,
+                                       enum kv_access_reason allowed)
+{
+    const struct kv_access_decision *out = search->out;
+    bool is_asked = search->wanted != 0 || search->wanted_management != 0;
+    if (is_asked && (search->wanted & ~out->allowed) == 0 &&
+        (search->wanted_management & ~out->manages) == 0)
+        return allowed;
+    if (!search->has_principal)
+        return KV_ACCESS_NO_PRINCIPAL;
+    return search->has_scope ? KV_ACCESS_NO_ACTION : KV_ACCESS_NO_SCOPE;
+}
+
+static void decide(const struct kv_principal *principal,
+                   const struct kv_access_rules *rules, bool by_policies,
+                   struct search *search)
+{
+    struct kv_access_decision *out = search->out;
+    enum kv_access_reason allowed =
+        by_policies ? KV_ACCESS_POLICY : KV_ACCESS_ASSIGNMENT;
+    if (principal->kind == KV_PRINCIPAL_ADMIN) {
+        allowed = KV_ACCESS_ADMIN;
+        search->has_principal = true;
+        search->has_scope = true;
+        out->allowed = KV_ACT_ALL;
+        out->manages = KV_MANAGE_ALL;
+    } else if (principal->kind != KV_PRINCIPAL_NONE) {
+        if (by_policies)
+            search_policies(search, principal, rules);
+        else
+            search_assignments(search, principal, rules);
+    }
+    out->reason = reason_of(search, allowed);
+    out->is_allowed = out->reason == allowed;
+}
+
+void kv_access_decide(const struct kv_principal *principal,
+                      const struct kv_access_object *object,
+                      const struct kv_access_rules *rules, kv_actions wanted,
+                      struct kv_access_decision *out)
+{
+    struct search search = {.object = object, .wanted = wanted, .out = out};
+    memset(out, 0, sizeof(*out));
+    decide(principal, rules, rules->uses_policies, &search);
+    out->manages = 0;
+}
+
+void kv_access_decide_management(const struct kv_principal *principal,
+                                 const struct kv_access_object *object,
+                                 const struct kv_access_rules *rules,
+                                 kv_management wanted, struct kv_access_decision *out)
+{
+    struct search search = {
+        .object = object, .wanted_management = wanted, .out = out};
+    memset(out, 0, sizeof(*out));
+    decide(principal, rules, false, &search);
+    out->allowed = 0;
 }
 
 /* Whether a scope holds the collection or something in it. */
@@ -145,20 +256,48 @@ static bool reaches(const char *scope, const struct kv_access_object *collection
            (*rest == '\0' || has_part(rest, collection->collection, &rest));
 }
 
-bool kv_access_touches(const struct kv_principal *principal,
-                       const struct kv_access_object *collection, kv_actions actions,
-                       const struct kv_assignment *assignments, size_t n_assignments)
+static bool touches_by_assignments(const struct kv_principal *principal,
+                                   const struct kv_access_object *collection,
+                                   const struct kv_access_rules *rules,
+                                   kv_actions actions)
 {
-    if (principal->kind == KV_PRINCIPAL_ADMIN)
-        return true;
-    for (size_t i = 0; i < n_assignments; i++) {
-        kv_actions given = 0;
-        if (is_principal(principal, assignments[i].principal) &&
-            reaches(assignments[i].scope, collection) &&
-            kv_role_find(assignments[i].role, &given) != NULL && (given & actions) != 0)
-            return true;
+    const char *name = NULL;
+    for (size_t i = 0; (name = name_of(principal, i)) != NULL; i++) {
+        for (size_t at = lower_bound(rules, name); at < rules->n_assignments; at++) {
+            const struct kv_assignment *assignment = rules->assignments[at];
+            if (strcmp(assignment->principal, name) != 0)
+                break;
+            if ((assignment->actions & actions) != 0 &&
+                reaches(assignment->scope, collection))
+                return true;
+        }
     }
     return false;
+}
+
+bool kv_access_touches(const struct kv_principal *principal,
+                       const struct kv_access_object *collection,
+                       const struct kv_access_rules *rules, kv_actions actions)
+{
+    struct kv_access_decision decision;
+    kv_access_decide(principal, collection, rules, actions, &decision);
+    if ((decision.allowed & actions) != 0)
+        return true;
+    return !rules->uses_policies && principal->kind != KV_PRINCIPAL_NONE &&
+           touches_by_assignments(principal, collection, rules, actions);
+}
+
+const char *kv_access_reason_text(enum kv_access_reason reason)
+{
+    static const char *const texts[] = {
+        [KV_ACCESS_ADMIN] = "the caller administers the installation",
+        [KV_ACCESS_ASSIGNMENT] = "a role assignment allows it",
+        [KV_ACCESS_POLICY] = "an access policy allows it",
+        [KV_ACCESS_NO_PRINCIPAL] = "no rule names the caller or one of its groups",
+        [KV_ACCESS_NO_SCOPE] = "the caller's roles are on other scopes",
+        [KV_ACCESS_NO_ACTION] = "the caller's rules give other rights",
+    };
+    return texts[reason];
 }
 
 /* Names of users, groups and applications: printable ASCII without space, slash,
@@ -176,7 +315,7 @@ static bool is_word(const char *text)
 int kv_principal_parse(const char *text, char out[KV_PRINCIPAL_MAX], struct kv_err *err)
 {
     static const char *const kinds[] = {
-        "unix:", "unixgroup:", "app:", "user:", "mtls:"};
+        "unix:", "unixgroup:", "app:", "user:", "group:", "mtls:"};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!kv_str_has_prefix(text, kinds[i]) || !is_word(text + strlen(kinds[i])))
             continue;
@@ -185,7 +324,7 @@ int kv_principal_parse(const char *text, char out[KV_PRINCIPAL_MAX], struct kv_e
     }
     kv_err_set(err, KV_E_INVALID, "access.bad-principal",
                "the principal is not of the form KIND:NAME");
-    kv_err_hint(err, "write unix:USER, unixgroup:GROUP, app:ID, user:ID or "
+    kv_err_hint(err, "write unix:USER, unixgroup:GROUP, app:ID, user:ID, group:ID or "
                      "mtls:SPKI-SHA256");
     return KV_E_INVALID;
 }

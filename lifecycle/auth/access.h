@@ -1,9 +1,11 @@
 /*
  * Who may do what: one pure function, default deny. No I/O, no clock, no globals.
  *
- * A principal is who calls; a role is a closed set of actions; an assignment gives a
- * role to a principal on a scope: the installation ("/"), a vault ("/VAULT"), or an
- * object ("/VAULT/keys/NAME"). `keys/NAME` also reaches the certificate's key.
+ * A principal is who calls. In a vault that goes by roles, an assignment gives a role to
+ * a principal on a scope: the installation ("/"), a vault ("/VAULT"), or an object
+ * ("/VAULT/keys/NAME"); `keys/NAME` also reaches the certificate's key. In a vault that
+ * goes by access policies, an entry gives permissions in the whole vault, and role
+ * assignments give no data action there. Management is by roles in both.
  */
 #ifndef KV_LIFECYCLE_AUTH_ACCESS_H
 #define KV_LIFECYCLE_AUTH_ACCESS_H
@@ -12,71 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lifecycle/auth/actions.h"
 #include "store/core/err.h"
 #include "store/core/uri.h"
 
-/* Data actions, as bits: one for each permission of the contract that an access policy
- * can give alone, and ours. */
-typedef uint64_t kv_actions;
-#define KV_ACT_KEY_GET ((kv_actions)1 << 0) /* public part */
-#define KV_ACT_KEY_LIST ((kv_actions)1 << 1)
-#define KV_ACT_KEY_CREATE ((kv_actions)1 << 2)
-#define KV_ACT_KEY_IMPORT ((kv_actions)1 << 3)
-#define KV_ACT_KEY_UPDATE ((kv_actions)1 << 4)
-#define KV_ACT_KEY_DELETE ((kv_actions)1 << 5)
-#define KV_ACT_KEY_RECOVER ((kv_actions)1 << 6)
-#define KV_ACT_KEY_PURGE ((kv_actions)1 << 7)
-#define KV_ACT_KEY_BACKUP ((kv_actions)1 << 8)
-#define KV_ACT_KEY_RESTORE ((kv_actions)1 << 9)
-#define KV_ACT_KEY_ROTATE ((kv_actions)1 << 10)
-#define KV_ACT_KEY_RELEASE ((kv_actions)1 << 11)
-#define KV_ACT_KEY_POLICY_GET ((kv_actions)1 << 12) /* rotation policy */
-#define KV_ACT_KEY_POLICY_SET ((kv_actions)1 << 13)
-#define KV_ACT_KEY_SIGN ((kv_actions)1 << 14)
-#define KV_ACT_KEY_VERIFY ((kv_actions)1 << 15)
-#define KV_ACT_KEY_ENCRYPT ((kv_actions)1 << 16)
-#define KV_ACT_KEY_DECRYPT ((kv_actions)1 << 17)
-#define KV_ACT_KEY_WRAP ((kv_actions)1 << 18)
-#define KV_ACT_KEY_UNWRAP ((kv_actions)1 << 19)
-#define KV_ACT_KEY_DERIVE ((kv_actions)1 << 20) /* our extension */
-#define KV_ACT_KEY_TLS_UNPAD                                                           \
-    ((kv_actions)1 << 21) /* TLS 1.2 RSA key exchange, nothing else */
-#define KV_ACT_SECRET_LIST                                                             \
-    ((kv_actions)1 << 22) /* metadata: lists, versions, deleted ones */
-#define KV_ACT_SECRET_GET ((kv_actions)1 << 23) /* the value */
-#define KV_ACT_SECRET_SET ((kv_actions)1 << 24)
-#define KV_ACT_SECRET_UPDATE ((kv_actions)1 << 25)
-#define KV_ACT_SECRET_DELETE ((kv_actions)1 << 26)
-#define KV_ACT_SECRET_RECOVER ((kv_actions)1 << 27)
-#define KV_ACT_SECRET_PURGE ((kv_actions)1 << 28)
-#define KV_ACT_SECRET_BACKUP ((kv_actions)1 << 29)
-#define KV_ACT_SECRET_RESTORE ((kv_actions)1 << 30)
-#define KV_ACT_CERT_GET ((kv_actions)1 << 31)
-#define KV_ACT_CERT_LIST ((kv_actions)1 << 32)
-#define KV_ACT_CERT_CREATE ((kv_actions)1 << 33)
-#define KV_ACT_CERT_IMPORT ((kv_actions)1 << 34)
-#define KV_ACT_CERT_UPDATE ((kv_actions)1 << 35)
-#define KV_ACT_CERT_DELETE ((kv_actions)1 << 36)
-#define KV_ACT_CERT_RECOVER ((kv_actions)1 << 37)
-#define KV_ACT_CERT_PURGE ((kv_actions)1 << 38)
-#define KV_ACT_CERT_BACKUP ((kv_actions)1 << 39)
-#define KV_ACT_CERT_RESTORE ((kv_actions)1 << 40)
-#define KV_ACT_CERT_CONTACTS ((kv_actions)1 << 41) /* read and change contacts */
-#define KV_ACT_CERT_ISSUERS_GET ((kv_actions)1 << 42)
-#define KV_ACT_CERT_ISSUERS_LIST ((kv_actions)1 << 43)
-#define KV_ACT_CERT_ISSUERS_SET ((kv_actions)1 << 44)
-#define KV_ACT_CERT_ISSUERS_DELETE ((kv_actions)1 << 45)
-#define KV_ACT_ACCESS_READ ((kv_actions)1 << 46)  /* list assignments */
-#define KV_ACT_ACCESS_WRITE ((kv_actions)1 << 47) /* grant and revoke */
-
-/* What a role that reads may do: see an object and its siblings, but no value. */
-#define KV_ACT_KEY_READ (KV_ACT_KEY_GET | KV_ACT_KEY_LIST)
-#define KV_ACT_CERT_READ (KV_ACT_CERT_GET | KV_ACT_CERT_LIST)
-
 enum kv_principal_kind {
     KV_PRINCIPAL_NONE = 0,
-    KV_PRINCIPAL_UNIX,  /* name = user; groups = unix groups */
+    KV_PRINCIPAL_UNIX,  /* "unix:USER"; groups = unix groups */
     KV_PRINCIPAL_ADMIN, /* the --dev administrator: token or Unix peer */
+    KV_PRINCIPAL_APP,   /* "app:CLIENT-ID": an application by itself */
+    KV_PRINCIPAL_USER,  /* "user:OID": a user, through `app` or directly */
+    KV_PRINCIPAL_MTLS,  /* "mtls:SPKI-SHA256-HEX" */
 };
 
 #define KV_PRINCIPAL_MAX 128
@@ -85,17 +33,35 @@ enum kv_principal_kind {
 struct kv_principal {
     enum kv_principal_kind kind;
     char id[KV_PRINCIPAL_MAX]; /* "unix:www-data" */
+    char tenant[37];           /* UUID; "": of this installation, no tenant's token */
+    char oid[37];              /* object id, a UUID; "": see kv_principal_set_oid */
+    char app[37];              /* client id; "": none */
     size_t n_groups;
-    char groups[KV_GROUPS_MAX][KV_PRINCIPAL_MAX]; /* "unixgroup:ssl-cert" */
+    char groups[KV_GROUPS_MAX][KV_PRINCIPAL_MAX]; /* "unixgroup:ssl-cert" "group:OID" */
 };
+
+/* Give a principal without an object id the one that this installation knows it by: a
+ * UUID of version 5 (RFC 4122 4.3) of the installation and the text of `id`. KV_E_CRYPTO
+ * when there is no SHA-1. */
+int kv_principal_set_oid(struct kv_principal *principal,
+                         const uint8_t installation[16]) KV_MUST_CHECK;
 
 struct kv_assignment {
     char id[37];                      /* UUID */
     char principal[KV_PRINCIPAL_MAX]; /* unix:USER unixgroup:GROUP app:ID user:ID
-                                         mtls:.. */
+                                         group:ID mtls:.. */
     char role[64];                    /* short name: "tls-server" */
     char scope[2 + KV_VAULT_NAME_MAX + KV_NAME_MAX + 16];
+    /* what the role gives: filled in by kv_assignment_compile */
+    kv_actions actions;
+    kv_management manages;
 };
+
+/* Look the role up; one that is unknown gives nothing. */
+void kv_assignment_compile(struct kv_assignment *assignment);
+
+/* Order of assignments: by principal, then by role and scope. */
+int kv_assignment_compare(const struct kv_assignment *a, const struct kv_assignment *b);
 
 struct kv_access_object {
     const char *vault;      /* name */
@@ -103,24 +69,59 @@ struct kv_access_object {
     const char *name;       /* NULL: the collection */
 };
 
-/* Actions that `principal` may perform on `object`: union over matching assignments;
- * 0 when nothing matches. Names compare without case. */
-kv_actions kv_access_allowed(const struct kv_principal *principal,
-                             const struct kv_access_object *object,
-                             const struct kv_assignment *assignments,
-                             size_t n_assignments);
+struct kv_access_policies; /* auth/policies.h */
+
+/* All that a decision rests on. */
+struct kv_access_rules {
+    const char *tenant; /* UUID that a principal's tenant "" stands for */
+    bool uses_policies; /* the vault goes by access policies */
+    const struct kv_access_policies *policies; /* NULL: none */
+    /* sorted by kv_assignment_compare */
+    const struct kv_assignment *const *assignments;
+    size_t n_assignments;
+};
+
+enum kv_access_reason {
+    KV_ACCESS_ADMIN,        /* allowed: administers the installation */
+    KV_ACCESS_ASSIGNMENT,   /* allowed: `assignment`, perhaps with others */
+    KV_ACCESS_POLICY,       /* allowed: `policy`, perhaps with others */
+    KV_ACCESS_NO_PRINCIPAL, /* denied: no rule names the caller or a group of it */
+    KV_ACCESS_NO_SCOPE,     /* denied: those that do are about something else */
+    KV_ACCESS_NO_ACTION,    /* denied: those that fit give less */
+};
+
+struct kv_access_decision {
+    bool is_allowed;
+    enum kv_access_reason reason;
+    kv_actions allowed; /* all that the principal may do with the object */
+    kv_management manages;
+    /* The first rule that gives something of what was asked for; else NULL. Borrowed. */
+    const struct kv_assignment *assignment;
+    const struct kv_access_policy *policy;
+};
+
+/* May `principal` perform all of `wanted` on `object`? Names compare without case.
+ * wanted 0 is denied; `allowed` tells all the same. */
+void kv_access_decide(const struct kv_principal *principal,
+                      const struct kv_access_object *object,
+                      const struct kv_access_rules *rules, kv_actions wanted,
+                      struct kv_access_decision *out);
+
+/* The same for management of what `object` names: an object, a vault (no collection) or
+ * the installation (no vault). Access policies have no part in it. */
+void kv_access_decide_management(const struct kv_principal *principal,
+                                 const struct kv_access_object *object,
+                                 const struct kv_access_rules *rules,
+                                 kv_management wanted, struct kv_access_decision *out);
 
 /* Whether `principal` may perform one of `actions` on any object of a collection at
  * all: who may not need not make us look. */
 bool kv_access_touches(const struct kv_principal *principal,
-                       const struct kv_access_object *collection, kv_actions actions,
-                       const struct kv_assignment *assignments, size_t n_assignments);
+                       const struct kv_access_object *collection,
+                       const struct kv_access_rules *rules, kv_actions actions);
 
-/* Role by its Azure name ("Key Vault Crypto User") or short form ("crypto-user");
- * returns the short form and its actions, NULL when there is none. */
-const char *kv_role_find(const char *name, kv_actions *actions);
-/* The i-th role's short name, NULL behind the last. */
-const char *kv_role_name(size_t i);
+/* A reason in words: "no rule names the caller". */
+const char *kv_access_reason_text(enum kv_access_reason reason);
 
 /* Check and normalise a principal and a scope as a user writes them ("keys/web",
  * "/", "/vault/keys/web", full vault URL); ids access.bad-principal, access.bad-scope.

@@ -1,5 +1,6 @@
 /*
- * The table of role assignments: a growing array.
+ * The table of role assignments: pointers in the order of principals, so that a decision
+ * finds a caller's own among thousands at once.
  */
 #include "lifecycle/service/assignments.h"
 
@@ -11,7 +12,7 @@
 struct kv_assignments {
     size_t n;
     size_t cap;
-    struct kv_assignment *items;
+    struct kv_assignment **items;
 };
 
 int kv_assignments_new(struct kv_assignments **out)
@@ -22,16 +23,35 @@ int kv_assignments_new(struct kv_assignments **out)
 
 void kv_assignments_free(struct kv_assignments *assignments)
 {
-    if (assignments != NULL)
-        free(assignments->items);
+    if (assignments == NULL)
+        return;
+    for (size_t i = 0; i < assignments->n; i++)
+        free(assignments->items[i]);
+    free(assignments->items);
     free(assignments);
 }
 
-const struct kv_assignment *kv_assignments_all(const struct kv_assignments *assignments,
-                                               size_t *n)
+const struct kv_assignment *const *
+kv_assignments_all(const struct kv_assignments *assignments, size_t *n)
 {
     *n = assignments->n;
-    return assignments->items;
+    return (const struct kv_assignment *const *)assignments->items;
+}
+
+/* The first that does not come before `like`. */
+static size_t place_of(const struct kv_assignments *assignments,
+                       const struct kv_assignment *like)
+{
+    size_t low = 0;
+    size_t high = assignments->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (kv_assignment_compare(assignments->items[middle], like) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 int kv_assignments_check_room(const struct kv_assignments *assignments,
@@ -44,28 +64,47 @@ int kv_assignments_check_room(const struct kv_assignments *assignments,
                       assignments->n);
 }
 
+static int make_room(struct kv_assignments *assignments)
+{
+    if (assignments->n < assignments->cap)
+        return 0;
+    size_t cap = assignments->cap == 0 ? 16 : assignments->cap * 2;
+    struct kv_assignment **items =
+        realloc(assignments->items, cap * sizeof(struct kv_assignment *));
+    if (items == NULL)
+        return KV_E_NOMEM;
+    assignments->items = items;
+    assignments->cap = cap;
+    return 0;
+}
+
 int kv_assignments_add(struct kv_assignments *assignments,
                        const struct kv_assignment *assignment, struct kv_err *err)
 {
-    if (assignments->n == assignments->cap) {
-        size_t cap = assignments->cap == 0 ? 16 : assignments->cap * 2;
-        struct kv_assignment *items =
-            realloc(assignments->items, cap * sizeof(*assignments->items));
-        if (items == NULL)
-            return kv_err_set(err, KV_E_NOMEM, "service.no-memory", "out of memory");
-        assignments->items = items;
-        assignments->cap = cap;
+    struct kv_assignment *copy = malloc(sizeof(*copy));
+    if (copy == NULL || make_room(assignments) != 0) {
+        free(copy);
+        return kv_err_set(err, KV_E_NOMEM, "service.no-memory", "out of memory");
     }
-    assignments->items[assignments->n++] = *assignment;
+    *copy = *assignment;
+    kv_assignment_compile(copy);
+    size_t at = place_of(assignments, copy);
+    memmove(assignments->items + at + 1, assignments->items + at,
+            (assignments->n - at) * sizeof(struct kv_assignment *));
+    assignments->items[at] = copy;
+    assignments->n++;
     return 0;
 }
 
 void kv_assignments_remove(struct kv_assignments *assignments, const char *id)
 {
     for (size_t i = 0; i < assignments->n; i++) {
-        if (strcmp(assignments->items[i].id, id) != 0)
+        if (strcmp(assignments->items[i]->id, id) != 0)
             continue;
-        assignments->items[i] = assignments->items[--assignments->n];
+        free(assignments->items[i]);
+        assignments->n--;
+        memmove(assignments->items + i, assignments->items + i + 1,
+                (assignments->n - i) * sizeof(struct kv_assignment *));
         return;
     }
 }
@@ -74,14 +113,11 @@ const struct kv_assignment *
 kv_assignments_find(const struct kv_assignments *assignments,
                     const struct kv_assignment *like)
 {
-    for (size_t i = 0; i < assignments->n; i++) {
-        const struct kv_assignment *item = &assignments->items[i];
-        if (strcmp(item->principal, like->principal) == 0 &&
-            strcmp(item->role, like->role) == 0 &&
-            kv_str_equal_nocase(item->scope, like->scope))
-            return item;
-    }
-    return NULL;
+    size_t at = place_of(assignments, like);
+    if (at == assignments->n ||
+        kv_assignment_compare(assignments->items[at], like) != 0)
+        return NULL;
+    return assignments->items[at];
 }
 
 json_t *kv_assignment_doc(const struct kv_assignment *assignment)

@@ -11,16 +11,17 @@
 
 #include "lifecycle/auth/access.h"
 
-#define KV_ASSIGNMENTS_MAX 4096
+#define KV_ASSIGNMENTS_MAX 16384
 
 struct kv_assignments;
 
 int kv_assignments_new(struct kv_assignments **out) KV_MUST_CHECK;
 void kv_assignments_free(struct kv_assignments *assignments);
 
-/* Borrowed until the next add or remove. */
-const struct kv_assignment *kv_assignments_all(const struct kv_assignments *assignments,
-                                               size_t *n);
+/* All, compiled and in the order of kv_assignment_compare. Borrowed until the next add or
+ * remove. */
+const struct kv_assignment *const *
+kv_assignments_all(const struct kv_assignments *assignments, size_t *n);
 
 /* 0, or KV_E_FULL (access.full) when no new one may be granted. What is stored already
  * is added all the same: grants that were under way at once may exceed the ceiling. */

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "lifecycle/auth/principal.h"
-#include "lifecycle/service/assignments.h"
 #include "lifecycle/service/internal.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/right.h"
@@ -367,11 +366,9 @@ static bool may_list_any(const struct question *question)
     const struct kv_access_object collection = {.vault = question->task.vault->name,
                                                 .collection =
                                                     is_keys ? "keys" : "certificates"};
-    size_t n = 0;
-    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
     return may_see_all(question) ||
-           kv_access_touches(&question->principal, &collection,
-                             is_keys ? KV_ACT_KEY_READ : KV_ACT_CERT_READ, all, n);
+           kv_right_touches(service, &question->principal, &collection,
+                            is_keys ? KV_ACT_KEY_READ : KV_ACT_CERT_READ);
 }
 
 static void list_page(struct question *question);

@@ -1,5 +1,5 @@
 /*
- * From role assignments to operations of a key.
+ * From role assignments and access policies to operations of a key.
  */
 #include "lifecycle/service/right.h"
 
@@ -28,13 +28,75 @@ static uint32_t ops_of_actions(kv_actions actions)
     return ops;
 }
 
+static struct kv_access_rules rules_of(const struct kv_service *service,
+                                       const struct kv_access_object *object)
+{
+    struct kv_access_rules rules = {.tenant = service->tenant};
+    const struct kv_vault *vault = object->vault != NULL
+                                       ? kv_service_vault_of_name(
+                                             (struct kv_service *)service, object->vault)
+                                       : NULL;
+    if (vault != NULL) {
+        rules.uses_policies = vault->uses_policies;
+        rules.policies = vault->policies;
+    }
+    rules.assignments =
+        kv_assignments_all(service->assignments, &rules.n_assignments);
+    return rules;
+}
+
+/* Access policies call everybody by an object id, also those who bring none. */
+static void decide_by_policies(const struct kv_service *service,
+                               const struct kv_principal *principal,
+                               const struct kv_access_object *object,
+                               const struct kv_access_rules *rules, kv_actions wanted,
+                               struct kv_access_decision *out)
+{
+    struct kv_principal named = *principal;
+    if (kv_principal_set_oid(&named, service->installation) != 0)
+        named.kind = KV_PRINCIPAL_NONE;
+    kv_access_decide(&named, object, rules, wanted, out);
+}
+
+void kv_right_decide(const struct kv_service *service,
+                     const struct kv_principal *principal,
+                     const struct kv_access_object *object, kv_actions wanted,
+                     struct kv_access_decision *out)
+{
+    const struct kv_access_rules rules = rules_of(service, object);
+    if (rules.uses_policies && principal->oid[0] == '\0')
+        decide_by_policies(service, principal, object, &rules, wanted, out);
+    else
+        kv_access_decide(principal, object, &rules, wanted, out);
+}
+
 kv_actions kv_right_actions(const struct kv_service *service,
                             const struct kv_principal *principal,
                             const struct kv_access_object *object)
 {
-    size_t n = 0;
-    const struct kv_assignment *all = kv_assignments_all(service->assignments, &n);
-    return kv_access_allowed(principal, object, all, n);
+    struct kv_access_decision decision;
+    kv_right_decide(service, principal, object, 0, &decision);
+    return decision.allowed;
+}
+
+bool kv_right_touches(const struct kv_service *service,
+                      const struct kv_principal *principal,
+                      const struct kv_access_object *collection, kv_actions actions)
+{
+    const struct kv_access_rules rules = rules_of(service, collection);
+    if (rules.uses_policies)
+        return (kv_right_actions(service, principal, collection) & actions) != 0;
+    return kv_access_touches(principal, collection, &rules, actions);
+}
+
+bool kv_right_manages(const struct kv_service *service,
+                      const struct kv_principal *principal,
+                      const struct kv_access_object *object, kv_management wanted)
+{
+    const struct kv_access_rules rules = rules_of(service, object);
+    struct kv_access_decision decision;
+    kv_access_decide_management(principal, object, &rules, wanted, &decision);
+    return decision.is_allowed;
 }
 
 struct kv_right kv_right_on_key(const struct kv_service *service,

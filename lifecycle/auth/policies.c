@@ -1,0 +1,420 @@
+/*
+ * Access policies between their JSON form and bits.
+ *
+ * Two numbers stand for what an entry gives: the permissions as they were named, so that
+ * they can be returned, and the actions that they come to, for decisions. Entries keep
+ * the order in which they came; a second list, sorted by object id, is searched.
+ */
+#include "lifecycle/auth/policies.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/core/str.h"
+
+struct kv_access_policies {
+    size_t n;
+    struct kv_access_policy *items;
+    const struct kv_access_policy **by_oid;
+};
+
+/* Each list begins with "all". What a name gives stands in the table of actions;
+ * permissions for storage give nothing. */
+static const struct {
+    const char *name;
+    const char *permissions[22]; /* ended by NULL */
+} areas[KV_POLICY_AREAS] = {
+    {"keys", {"all",     "encrypt", "decrypt", "wrapKey",
+              "unwrapKey", "sign",  "verify",  "get",
+              "list",    "create",  "update",  "import",
+              "delete",  "backup",  "restore", "recover",
+              "purge",   "release", "rotate",  "getrotationpolicy",
+              "setrotationpolicy"}},
+    {"secrets",
+     {"all", "get", "list", "set", "delete", "backup", "restore", "recover", "purge"}},
+    {"certificates",
+     {"all", "get", "list", "delete", "create", "import", "update", "managecontacts",
+      "getissuers", "listissuers", "setissuers", "deleteissuers", "manageissuers",
+      "recover", "purge", "backup", "restore"}},
+    {"storage",
+     {"all", "get", "list", "delete", "set", "update", "regeneratekey", "recover",
+      "purge", "backup", "restore", "setsas", "listsas", "getsas", "deletesas"}},
+};
+
+#define ISSUERS                                                                        \
+    (KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST | KV_ACT_CERT_ISSUERS_SET |    \
+     KV_ACT_CERT_ISSUERS_DELETE)
+
+/* What one permission of an area gives: the actions that it names; `all` those that any
+ * permission but purge does, and those that no other one gives. */
+static kv_actions actions_of(const char *area, const char *permission)
+{
+    bool is_all = strcmp(permission, "all") == 0;
+    kv_actions actions = 0;
+    const struct kv_action_name *name = NULL;
+    if (strcmp(permission, "manageissuers") == 0)
+        return ISSUERS;
+    for (size_t i = 0; (name = kv_action_at(i)) != NULL; i++) {
+        if (strcmp(name->collection, area) != 0)
+            continue;
+        if (is_all ? strcmp(name->permission, "purge") != 0
+                   : strcmp(name->permission, permission) == 0)
+            actions |= name->action;
+    }
+    return actions;
+}
+
+static void compile(struct kv_access_policy *policy)
+{
+    policy->actions = 0;
+    for (size_t area = 0; area < KV_POLICY_AREAS; area++)
+        for (size_t i = 0; areas[area].permissions[i] != NULL; i++)
+            if ((policy->given[area] & (1U << i)) != 0)
+                policy->actions |=
+                    actions_of(areas[area].name, areas[area].permissions[i]);
+}
+
+/* --- lists --------------------------------------------------------------------------
+ */
+
+static int compare_oids(const void *a, const void *b)
+{
+    const struct kv_access_policy *const *left = a;
+    const struct kv_access_policy *const *right = b;
+    int order = strcmp((*left)->oid, (*right)->oid);
+    if (order != 0)
+        return order;
+    return *left < *right ? -1 : 1; /* the same array: in the order they came */
+}
+
+static int no_memory(struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_NOMEM, "service.no-memory", "out of memory");
+}
+
+static int policies_new(struct kv_access_policies **out, size_t max, struct kv_err *err)
+{
+    struct kv_access_policies *policies = calloc(1, sizeof(*policies));
+    if (policies != NULL) {
+        policies->items = calloc(max, sizeof(*policies->items));
+        policies->by_oid = calloc(max, sizeof(struct kv_access_policy *));
+        if (policies->items != NULL && policies->by_oid != NULL) {
+            *out = policies;
+            return 0;
+        }
+    }
+    kv_access_policies_free(policies);
+    return no_memory(err);
+}
+
+void kv_access_policies_free(struct kv_access_policies *policies)
+{
+    if (policies == NULL)
+        return;
+    free(policies->items);
+    free(policies->by_oid);
+    free(policies);
+}
+
+/* What is complete: actions and order. An empty list is none. */
+static void finish(struct kv_access_policies *policies, struct kv_access_policies **out)
+{
+    *out = NULL;
+    if (policies->n == 0) {
+        kv_access_policies_free(policies);
+        return;
+    }
+    for (size_t i = 0; i < policies->n; i++) {
+        compile(&policies->items[i]);
+        policies->by_oid[i] = &policies->items[i];
+    }
+    qsort(policies->by_oid, policies->n, sizeof(struct kv_access_policy *),
+          compare_oids);
+    *out = policies;
+}
+
+const struct kv_access_policy *
+kv_access_policies_at(const struct kv_access_policies *policies, size_t i)
+{
+    return policies != NULL && i < policies->n ? &policies->items[i] : NULL;
+}
+
+const struct kv_access_policy *const *
+kv_access_policies_find(const struct kv_access_policies *policies, const char *oid,
+                        size_t *n)
+{
+    size_t low = 0;
+    size_t high = policies != NULL ? policies->n : 0;
+    char folded[37];
+    *n = 0;
+    kv_str_cut(folded, sizeof(folded), oid, strlen(oid));
+    kv_str_fold(folded);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(policies->by_oid[middle]->oid, folded) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (policies == NULL)
+        return NULL;
+    while (low + *n < policies->n &&
+           strcmp(policies->by_oid[low + *n]->oid, folded) == 0)
+        (*n)++;
+    return policies->by_oid + low;
+}
+
+/* The entry of the same tenant, object and application; NULL: none yet. */
+static struct kv_access_policy *find_same(const struct kv_access_policies *policies,
+                                          const struct kv_access_policy *like)
+{
+    for (size_t i = 0; i < policies->n; i++) {
+        struct kv_access_policy *item = &policies->items[i];
+        if (strcmp(item->oid, like->oid) == 0 && strcmp(item->app, like->app) == 0 &&
+            strcmp(item->tenant, like->tenant) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+static int too_many(struct kv_err *err)
+{
+    return kv_err_set(err, KV_E_INVALID, "access.too-many-policies",
+                      "a vault has at most %u access policies",
+                      (unsigned)KV_ACCESS_POLICIES_MAX);
+}
+
+static void unite(struct kv_access_policy *item, const struct kv_access_policy *with)
+{
+    for (size_t area = 0; area < KV_POLICY_AREAS; area++)
+        item->given[area] |= with->given[area];
+}
+
+/* Add an entry, or its permissions to the same one. There is room for `max`. */
+static int add(struct kv_access_policies *policies, size_t max,
+               const struct kv_access_policy *entry, struct kv_err *err)
+{
+    struct kv_access_policy *same = find_same(policies, entry);
+    if (same != NULL) {
+        unite(same, entry);
+        return 0;
+    }
+    if (policies->n == max)
+        return too_many(err);
+    policies->items[policies->n++] = *entry;
+    return 0;
+}
+
+/* --- JSON ----------------------------------------------------------------------------
+ */
+
+static int bad(struct kv_err *err, size_t index, const char *member, const char *what)
+{
+    return kv_err_set(err, KV_E_INVALID, "access.bad-policy",
+                      "accessPolicies[%zu].%s %s", index, member, what);
+}
+
+static bool is_uuid(const char *text)
+{
+    for (size_t i = 0; i < 36; i++) {
+        bool is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        if (is_hyphen ? text[i] != '-'
+                      : text[i] == '\0' ||
+                            strchr("0123456789abcdefABCDEF", text[i]) == NULL)
+            return false;
+    }
+    return text[36] == '\0';
+}
+
+static int read_uuid(const json_t *entry, size_t index, const char *member,
+                     char out[37], struct kv_err *err)
+{
+    const char *text = json_string_value(json_object_get(entry, member));
+    if (text == NULL || !is_uuid(text))
+        return bad(err, index, member, "must be a UUID");
+    kv_str_cut(out, 37, text, 36);
+    kv_str_fold(out);
+    return 0;
+}
+
+static bool read_permission(size_t area, const char *text, uint32_t *given)
+{
+    for (size_t i = 0; areas[area].permissions[i] != NULL; i++) {
+        if (!kv_str_equal_nocase(text, areas[area].permissions[i]))
+            continue;
+        *given |= 1U << i;
+        return true;
+    }
+    return false;
+}
+
+static int read_area(const json_t *list, size_t index, size_t area, uint32_t *given,
+                     struct kv_err *err)
+{
+    size_t i = 0;
+    json_t *item = NULL;
+    char member[40] = "permissions.";
+    memcpy(member + strlen(member), areas[area].name, strlen(areas[area].name) + 1);
+    if (list == NULL || json_is_null(list))
+        return 0;
+    if (!json_is_array(list))
+        return bad(err, index, member, "must be an array of strings");
+    json_array_foreach((json_t *)list, i, item)
+    {
+        const char *text = json_string_value(item);
+        if (text == NULL || !read_permission(area, text, given))
+            return bad(err, index, member, "names a permission that there is not");
+    }
+    return 0;
+}
+
+static int read_entry(const json_t *entry, size_t index, struct kv_access_policy *out,
+                      struct kv_err *err)
+{
+    const json_t *permissions = json_object_get(entry, "permissions");
+    const json_t *app = json_object_get(entry, "applicationId");
+    int rc = 0;
+    memset(out, 0, sizeof(*out));
+    KV_TRY(read_uuid(entry, index, "tenantId", out->tenant, err));
+    KV_TRY(read_uuid(entry, index, "objectId", out->oid, err));
+    if (app != NULL && !json_is_null(app))
+        KV_TRY(read_uuid(entry, index, "applicationId", out->app, err));
+    if (!json_is_object(permissions))
+        return bad(err, index, "permissions", "must be an object");
+    for (size_t area = 0; area < KV_POLICY_AREAS; area++)
+        KV_TRY(read_area(json_object_get(permissions, areas[area].name), index, area,
+                         &out->given[area], err));
+out:
+    return rc;
+}
+
+int kv_access_policies_parse(const json_t *array, struct kv_access_policies **out,
+                             struct kv_err *err)
+{
+    struct kv_access_policies *policies = NULL;
+    size_t i = 0;
+    json_t *item = NULL;
+    int rc = 0;
+    *out = NULL;
+    if (array == NULL || json_is_null(array))
+        return 0;
+    if (!json_is_array(array))
+        return kv_err_set(err, KV_E_INVALID, "access.bad-policy",
+                          "accessPolicies must be an array");
+    size_t n = json_array_size(array);
+    if (n > KV_ACCESS_POLICIES_MAX)
+        return too_many(err);
+    KV_TRY(policies_new(&policies, n + 1, err));
+    json_array_foreach((json_t *)array, i, item)
+    {
+        struct kv_access_policy entry;
+        KV_TRY(read_entry(item, i, &entry, err));
+        KV_TRY(add(policies, n, &entry, err));
+    }
+    finish(policies, out);
+    return 0;
+out:
+    kv_access_policies_free(policies);
+    return rc;
+}
+
+/* Append an item (taken) to an array (taken); NULL when there is no memory. */
+static json_t *append(json_t *array, json_t *item)
+{
+    if (array != NULL && json_array_append_new(array, item) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
+static json_t *write_area(size_t area, uint32_t given)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; areas[area].permissions[i] != NULL; i++)
+        if ((given & (1U << i)) != 0)
+            list = append(list, json_string(areas[area].permissions[i]));
+    return list;
+}
+
+static json_t *write_entry(const struct kv_access_policy *policy)
+{
+    const char *app = policy->app[0] != '\0' ? policy->app : NULL;
+    return json_pack("{s:s,s:s,s:s*,s:{s:o,s:o,s:o,s:o}}", "tenantId", policy->tenant,
+                     "objectId", policy->oid, "applicationId", app, "permissions",
+                     "keys", write_area(KV_POLICY_KEYS, policy->given[KV_POLICY_KEYS]),
+                     "secrets",
+                     write_area(KV_POLICY_SECRETS, policy->given[KV_POLICY_SECRETS]),
+                     "certificates",
+                     write_area(KV_POLICY_CERTIFICATES,
+                                policy->given[KV_POLICY_CERTIFICATES]),
+                     "storage",
+                     write_area(KV_POLICY_STORAGE, policy->given[KV_POLICY_STORAGE]));
+}
+
+json_t *kv_access_policies_write(const struct kv_access_policies *policies)
+{
+    json_t *array = json_array();
+    const struct kv_access_policy *policy = NULL;
+    for (size_t i = 0; (policy = kv_access_policies_at(policies, i)) != NULL; i++)
+        array = append(array, write_entry(policy));
+    return array;
+}
+
+/* --- changes -------------------------------------------------------------------------
+ */
+
+static void take_away(struct kv_access_policies *policies,
+                      const struct kv_access_policy *entry)
+{
+    struct kv_access_policy *same = find_same(policies, entry);
+    uint32_t left = 0;
+    if (same == NULL)
+        return;
+    for (size_t area = 0; area < KV_POLICY_AREAS; area++) {
+        same->given[area] &= ~entry->given[area];
+        left |= same->given[area];
+    }
+    if (left != 0)
+        return;
+    size_t behind = (size_t)(policies->items + policies->n - (same + 1));
+    memmove(same, same + 1, behind * sizeof(*same));
+    policies->n--;
+}
+
+static int change_one(struct kv_access_policies *policies, enum kv_policy_change how,
+                      const struct kv_access_policy *entry, struct kv_err *err)
+{
+    struct kv_access_policy *same =
+        how == KV_POLICY_REPLACE ? find_same(policies, entry) : NULL;
+    if (how == KV_POLICY_REMOVE) {
+        take_away(policies, entry);
+        return 0;
+    }
+    if (same == NULL)
+        return add(policies, KV_ACCESS_POLICIES_MAX, entry, err);
+    *same = *entry;
+    return 0;
+}
+
+int kv_access_policies_change(const struct kv_access_policies *policies,
+                              enum kv_policy_change how,
+                              const struct kv_access_policies *change,
+                              struct kv_access_policies **out, struct kv_err *err)
+{
+    struct kv_access_policies *result = NULL;
+    const struct kv_access_policy *entry = NULL;
+    int rc = 0;
+    *out = NULL;
+    KV_TRY(policies_new(&result, KV_ACCESS_POLICIES_MAX, err));
+    if (policies != NULL) {
+        memcpy(result->items, policies->items, policies->n * sizeof(*policies->items));
+        result->n = policies->n;
+    }
+    for (size_t i = 0; (entry = kv_access_policies_at(change, i)) != NULL; i++)
+        KV_TRY(change_one(result, how, entry, err));
+    finish(result, out);
+    return 0;
+out:
+    kv_access_policies_free(result);
+    return rc;
+}
