@@ -10,8 +10,10 @@
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/roles.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/keyring.h"
+#include "lifecycle/service/right.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
@@ -68,14 +70,12 @@ static void read_scope(const char *scope, struct scope_object *out)
     }
 }
 
-static bool may(const struct kv_call *call, const char *scope, kv_actions action)
+static bool may(const struct kv_call *call, const char *scope, kv_management wanted)
 {
     struct scope_object parsed;
-    size_t n = 0;
-    const struct kv_assignment *all =
-        kv_assignments_all(call->task.service->assignments, &n);
     read_scope(scope, &parsed);
-    return (kv_access_allowed(&call->principal, &parsed.object, all, n) & action) != 0;
+    return kv_right_manages(call->task.service, &call->principal, &parsed.object,
+                            wanted);
 }
 
 static json_t *assignment_json(const struct kv_assignment *assignment)
@@ -90,12 +90,12 @@ static json_t *assignment_json(const struct kv_assignment *assignment)
 static void list(struct kv_call *call)
 {
     size_t n = 0;
-    const struct kv_assignment *all =
+    const struct kv_assignment *const *all =
         kv_assignments_all(call->task.service->assignments, &n);
     json_t *items = json_array();
     for (size_t i = 0; i < n; i++)
-        if (may(call, all[i].scope, KV_ACT_ACCESS_READ))
-            items = kv_json_append(items, assignment_json(&all[i]));
+        if (may(call, all[i]->scope, KV_MANAGE_ACCESS_READ))
+            items = kv_json_append(items, assignment_json(all[i]));
     kv_call_reply(call, 200, json_pack("{s:o,s:n}", "value", items, "nextLink"));
 }
 
@@ -105,28 +105,28 @@ static int read_assignment(struct kv_call *call, struct kv_assignment *out,
     const char *principal = NULL;
     const char *role = NULL;
     const char *scope = "";
-    kv_actions actions = 0;
     int rc = 0;
     KV_TRY(kv_json_string(call->body, "principal", KV_REQUIRED, &principal, err));
     KV_TRY(kv_json_string(call->body, "role", KV_REQUIRED, &role, err));
     KV_TRY(kv_json_string(call->body, "scope", KV_OPTIONAL, &scope, err));
     KV_TRY(kv_principal_parse(principal, out->principal, err));
-    const char *short_name = kv_role_find(role, &actions);
-    if (short_name == NULL) {
+    const struct kv_role *known = kv_role_find(role);
+    if (known == NULL) {
         kv_err_hint(err, "for example administrator, crypto-user, tls-server, reader");
         return kv_err_set(err, KV_E_INVALID, "access.bad-role",
                           "the member 'role' names no role");
     }
-    KV_TRY(kv_str_copy(out->role, sizeof(out->role), short_name));
+    KV_TRY(kv_str_copy(out->role, sizeof(out->role), known->name));
     char vault[KV_VAULT_NAME_MAX + 2] = "/";
     kv_str_cut(vault + 1, sizeof(vault) - 1, call->task.vault->name,
                strlen(call->task.vault->name));
     KV_TRY(kv_scope_parse(scope[0] != '\0' ? scope : vault, call->task.vault->name,
                           out->scope, sizeof(out->scope), err));
-    if (!may(call, out->scope, KV_ACT_ACCESS_WRITE))
+    /* Who grants roles for data gives away no management that he does not have. */
+    if (!may(call, out->scope, KV_MANAGE_ACCESS_WRITE | known->manages))
         rc = kv_err_set(err, KV_E_DENIED, "api.forbidden",
-                        "Caller %s may not grant or revoke roles on '%s'",
-                        call->principal.id, out->scope);
+                        "Caller %s may not grant or revoke the role '%s' on '%s'",
+                        call->principal.id, known->name, out->scope);
 out:
     return rc;
 }
@@ -264,10 +264,8 @@ out:
 
 const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
-    {"GET", "/keyvault/v1/doctor", "doctor", KV_ACT_ACCESS_READ, false,
-     kv_admin_doctor},
-    {"GET", "/keyvault/v1/usage", "keyUsage", KV_ACT_ACCESS_READ, false,
-     kv_admin_usage},
+    {"GET", "/keyvault/v1/doctor", "doctor", 0, false, kv_admin_doctor},
+    {"GET", "/keyvault/v1/usage", "keyUsage", 0, false, kv_admin_usage},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
     {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant_role},
     {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke_role},

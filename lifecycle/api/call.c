@@ -17,7 +17,6 @@
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
-#include "lifecycle/service/assignments.h"
 #include "lifecycle/service/blob.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"
@@ -391,31 +390,6 @@ static int check_names(struct kv_call *call, const struct kv_route_match *match,
     return 0;
 }
 
-static int check_access(struct kv_call *call, struct kv_err *err)
-{
-    struct kv_service *service = call->task.service;
-    struct kv_access_object object = {
-        .vault = call->task.vault->name,
-        .collection = kv_route_collection(call->route),
-        .name = kv_route_names_object(call->route) ? call->name : NULL,
-    };
-    size_t n = 0;
-    const struct kv_assignment *assignments =
-        kv_assignments_all(service->assignments, &n);
-    kv_actions allowed = kv_access_allowed(&call->principal, &object, assignments, n);
-    if ((call->route->action & ~allowed) == 0)
-        return 0;
-    kv_err_set(err, KV_E_DENIED, "api.forbidden",
-               "Caller is not authorized to perform the action '%s' on '%s%s%s' "
-               "(caller: %s; vault: %s)",
-               call->route->operation,
-               object.collection != NULL ? object.collection : "",
-               object.name != NULL ? "/" : "", object.name != NULL ? object.name : "",
-               call->principal.id, object.vault);
-    kv_err_hint(err, "keyvault access grant %s --role ROLE", call->principal.id);
-    return KV_E_DENIED;
-}
-
 static int read_body(struct kv_call *call, struct kv_err *err)
 {
     size_t len = 0;
@@ -480,7 +454,7 @@ static void dispatch(struct kv_call *call)
     KV_TRY(check_route(call, &match, &err));
     KV_TRY(check_names(call, &match, &err));
     if (call->route->action != 0)
-        KV_TRY(check_access(call, &err));
+        KV_TRY(kv_call_check_access(call, &err));
     KV_TRY(read_body(call, &err));
     KV_TRY(check_object(call, &err));
 out:

@@ -127,4 +127,10 @@ int kv_call_check_own(const struct kv_call *call, const struct kv_row *row,
  * non-zero when refused. */
 int kv_call_check_head(struct kv_call *call, const struct kv_row *head) KV_MUST_CHECK;
 
+/* Whether the caller may manage what `object` names (a vault of NULL: the installation)
+ * in all of these ways; api.forbidden. */
+int kv_call_check_management(const struct kv_call *call,
+                             const struct kv_access_object *object,
+                             kv_management wanted, struct kv_err *err) KV_MUST_CHECK;
+
 #endif

@@ -385,7 +385,7 @@ static void list(struct kv_call *call)
 
 const struct kv_route kv_routes_deleted[] = {
     ROUTES("keys", "Key", KEY, KV_ACT_KEY_LIST, KV_ACT_KEY_GET),
-    ROUTES("secrets", "Secret", SECRET, KV_ACT_SECRET_LIST, KV_ACT_SECRET_LIST),
+    ROUTES("secrets", "Secret", SECRET, KV_ACT_SECRET_LIST, KV_ACT_SECRET_GET_DELETED),
     ROUTES("certificates", "Certificate", CERT, KV_ACT_CERT_LIST, KV_ACT_CERT_GET),
     {NULL, NULL, NULL, 0, false, NULL},
 };

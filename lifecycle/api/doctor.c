@@ -116,7 +116,9 @@ void kv_admin_doctor(struct kv_call *call)
     char uri[KV_URI_MAX + 1];
     struct kv_err err = KV_ERR_INIT;
     struct kv_principals *principals = call->task.service->principals;
+    const struct kv_access_object vault = {.vault = call->task.vault->name};
     int rc = 0;
+    KV_TRY(kv_call_check_management(call, &vault, KV_MANAGE_ACCESS_READ, &err));
     if (!kv_call_query(call, "uri", uri, sizeof(uri))) {
         reply(call, json_null());
         return;

@@ -22,6 +22,7 @@ static const struct by_id {
     {"key.decrypt-failed", {400, "BadParameter", NULL}},
     {"api.secret-disabled", {403, "Forbidden", "SecretDisabled"}},
     {"api.forbidden", {403, "Forbidden", "ForbiddenByRbac"}},
+    {"api.denied-by-policy", {403, "Forbidden", "AccessDenied"}},
     {"api.managed", {403, "Forbidden", NULL}},
     {"api.deleted", {409, "Conflict", "ObjectIsDeletedButRecoverable"}},
     {"cert.in-progress", {409, "Forbidden", NULL}},

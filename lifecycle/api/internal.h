@@ -26,6 +26,12 @@ bool kv_route_names_object(const struct kv_route *route);
 /* Collection that a route's permission is about: "keys"; NULL for the vault. */
 const char *kv_route_collection(const struct kv_route *route);
 
+/* --- rights.c -------------------------------------------------------------------- */
+
+/* Whether the caller may what its route is about: api.forbidden where roles decide,
+ * api.denied-by-policy where access policies do. */
+int kv_call_check_access(const struct kv_call *call, struct kv_err *err) KV_MUST_CHECK;
+
 /* --- doctor.c -------------------------------------------------------------------- */
 
 /* GET /keyvault/v1/doctor: {"time","store":{"path","freeBytes","totalBytes"},"grant"};

@@ -106,6 +106,12 @@ void kv_admin_usage(struct kv_call *call)
 {
     struct kv_err err = KV_ERR_INIT;
     char name[KV_NAME_MAX + 1];
+    const struct kv_access_object vault = {.vault = call->task.vault->name};
+    int rc = kv_call_check_management(call, &vault, KV_MANAGE_ACCESS_READ, &err);
+    if (rc != 0) {
+        kv_call_fail(&call->task, rc, &err);
+        return;
+    }
     struct listing *listing = calloc(1, sizeof(*listing));
     if (listing == NULL) {
         kv_call_fail(&call->task, KV_E_NOMEM, NULL);
@@ -117,8 +123,8 @@ void kv_admin_usage(struct kv_call *call)
     memcpy(listing->ask.vault, call->task.vault->id, KV_ID_LEN);
     if (kv_call_query(call, "name", name, sizeof(name))) {
         if (!kv_name_is_valid(name, strlen(name))) {
-            const int rc = kv_err_set(&err, KV_E_INVALID, "api.bad-query",
-                                      "'name' is not the name of a key");
+            rc = kv_err_set(&err, KV_E_INVALID, "api.bad-query",
+                            "'name' is not the name of a key");
             kv_call_fail(&call->task, rc, &err);
             return;
         }

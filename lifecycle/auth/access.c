@@ -1,10 +1,10 @@
 /*
  * Scopes, principals, and the one function that decides.
  *
- * A decision is the union of what the rules give whose principal is the caller (or one of
- * its groups) and whose scope holds the object. What no rule allows is denied. Rules are
- * sorted by principal and searched once for each name of the caller, so that their number
- * costs next to nothing.
+ * A decision is the union of what the rules give whose principal is the caller (or one
+ * of its groups) and whose scope holds the object. What no rule allows is denied. Rules
+ * are sorted by principal and searched once for each name of the caller, so that their
+ * number costs next to nothing.
  */
 #include "lifecycle/auth/access.h"
 
@@ -119,7 +119,8 @@ static void add_assignment(struct search *search,
         out->assignment = assignment;
 }
 
-/* The names by which role assignments may call a principal: its own, then its groups'. */
+/* The names by which role assignments may call a principal: its own, then its groups'.
+ */
 static const char *name_of(const struct kv_principal *principal, size_t i)
 {
     if (i == 0)
@@ -150,9 +151,8 @@ static bool fits(const struct kv_access_policy *policy,
         principal->tenant[0] != '\0' ? principal->tenant : rules->tenant;
     if (!kv_str_equal_nocase(policy->tenant, tenant))
         return false;
-    return policy->app[0] == '\0' ||
-           (principal->kind == KV_PRINCIPAL_USER &&
-            kv_str_equal_nocase(policy->app, principal->app));
+    return policy->app[0] == '\0' || (principal->kind == KV_PRINCIPAL_USER &&
+                                      kv_str_equal_nocase(policy->app, principal->app));
 }
 
 /* The object ids by which access policies may call a principal. */
@@ -239,8 +239,7 @@ void kv_access_decide_management(const struct kv_principal *principal,
                                  const struct kv_access_rules *rules,
                                  kv_management wanted, struct kv_access_decision *out)
 {
-    struct search search = {
-        .object = object, .wanted_management = wanted, .out = out};
+    struct search search = {.object = object, .wanted_management = wanted, .out = out};
     memset(out, 0, sizeof(*out));
     decide(principal, rules, false, &search);
     out->allowed = 0;

@@ -1,8 +1,8 @@
 /*
  * Who may do what: one pure function, default deny. No I/O, no clock, no globals.
  *
- * A principal is who calls. In a vault that goes by roles, an assignment gives a role to
- * a principal on a scope: the installation ("/"), a vault ("/VAULT"), or an object
+ * A principal is who calls. In a vault that goes by roles, an assignment gives a role
+ * to a principal on a scope: the installation ("/"), a vault ("/VAULT"), or an object
  * ("/VAULT/keys/NAME"); `keys/NAME` also reaches the certificate's key. In a vault that
  * goes by access policies, an entry gives permissions in the whole vault, and role
  * assignments give no data action there. Management is by roles in both.
@@ -41,8 +41,8 @@ struct kv_principal {
 };
 
 /* Give a principal without an object id the one that this installation knows it by: a
- * UUID of version 5 (RFC 4122 4.3) of the installation and the text of `id`. KV_E_CRYPTO
- * when there is no SHA-1. */
+ * UUID of version 5 (RFC 4122 4.3) of the installation and the text of `id`.
+ * KV_E_CRYPTO when there is no SHA-1. */
 int kv_principal_set_oid(struct kv_principal *principal,
                          const uint8_t installation[16]) KV_MUST_CHECK;
 
@@ -95,7 +95,8 @@ struct kv_access_decision {
     enum kv_access_reason reason;
     kv_actions allowed; /* all that the principal may do with the object */
     kv_management manages;
-    /* The first rule that gives something of what was asked for; else NULL. Borrowed. */
+    /* The first rule that gives something of what was asked for; else NULL. Borrowed.
+     */
     const struct kv_assignment *assignment;
     const struct kv_access_policy *policy;
 };

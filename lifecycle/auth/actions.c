@@ -37,8 +37,8 @@ static const struct kv_action_name names[] = {
     {KV_ACT_KEY_DERIVE, "keys/derive/action", "keys", "all"},
     {KV_ACT_KEY_TLS_UNPAD, "keys/tlsUnpad/action", "keys", "decrypt"},
     {KV_ACT_SECRET_LIST, "secrets/readMetadata/action", "secrets", "list"},
-    {KV_ACT_SECRET_GET_DELETED, "secrets/readMetadata/action", "secrets", "get"},
     {KV_ACT_SECRET_GET, "secrets/getSecret/action", "secrets", "get"},
+    {KV_ACT_SECRET_GET_DELETED, "secrets/readMetadata/action", "secrets", "get"},
     {KV_ACT_SECRET_SET, "secrets/setSecret/action", "secrets", "set"},
     {KV_ACT_SECRET_UPDATE, "secrets/update/action", "secrets", "set"},
     {KV_ACT_SECRET_DELETE, "secrets/delete", "secrets", "delete"},
@@ -115,8 +115,9 @@ kv_actions kv_actions_find(const char *text)
     for (size_t i = 0; i < N_NAMES; i++) {
         if (kv_str_equal_nocase(text, names[i].data_action))
             by_action |= names[i].action;
-        if (is_permission(&names[i], text) && strcmp(names[i].permission, "all") != 0)
-            by_permission |= names[i].action;
+        if (by_permission == 0 && is_permission(&names[i], text) &&
+            strcmp(names[i].permission, "all") != 0)
+            by_permission = names[i].action;
     }
     return by_action != 0 ? by_action : by_permission;
 }

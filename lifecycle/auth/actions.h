@@ -39,8 +39,8 @@ typedef uint64_t kv_actions;
 #define KV_ACT_KEY_TLS_UNPAD                                                           \
     ((kv_actions)1 << 21) /* TLS 1.2 RSA key exchange, nothing else */
 #define KV_ACT_SECRET_LIST                                                             \
-    ((kv_actions)1 << 22)                           /* metadata: lists, versions, deleted ones */
-#define KV_ACT_SECRET_GET ((kv_actions)1 << 23)     /* the value */
+    ((kv_actions)1 << 22) /* metadata: lists, versions, deleted ones */
+#define KV_ACT_SECRET_GET ((kv_actions)1 << 23) /* the value */
 #define KV_ACT_SECRET_SET ((kv_actions)1 << 24)
 #define KV_ACT_SECRET_UPDATE ((kv_actions)1 << 25)
 #define KV_ACT_SECRET_DELETE ((kv_actions)1 << 26)
@@ -73,7 +73,9 @@ typedef uint64_t kv_actions;
 
 /* Management actions: roles alone give them, in every vault. */
 typedef uint32_t kv_management;
-#define KV_MANAGE_VAULT_READ ((kv_management)1 << 0)  /* properties, deleted ones too */
+#define KV_MANAGE_VAULT_READ                                                           \
+    ((kv_management)1 << 0)                           /* properties, deleted ones too  \
+                                                       */
 #define KV_MANAGE_VAULT_WRITE ((kv_management)1 << 1) /* create, change, policies */
 #define KV_MANAGE_VAULT_DELETE ((kv_management)1 << 2)
 #define KV_MANAGE_VAULT_RECOVER ((kv_management)1 << 3)
@@ -101,8 +103,8 @@ const struct kv_action_name *kv_action_name(kv_actions actions);
 const struct kv_action_name *kv_action_at(size_t i);
 
 /* An action as a user writes it: a data action with or without its prefix
- * ("secrets/getSecret/action"; gives every bit of that name), or COLLECTION/PERMISSION
- * ("secrets/get"). Without case; 0: there is none. */
+ * ("secrets/getSecret/action"; every bit of that name), or COLLECTION/PERMISSION
+ * ("secrets/get"; what it gives above all). Without case; 0: there is none. */
 kv_actions kv_actions_find(const char *text);
 
 /* A management action as it is called ("vaults/write"), and back: the lowest bit's. */

@@ -1,9 +1,9 @@
 /*
  * Access policies between their JSON form and bits.
  *
- * Two numbers stand for what an entry gives: the permissions as they were named, so that
- * they can be returned, and the actions that they come to, for decisions. Entries keep
- * the order in which they came; a second list, sorted by object id, is searched.
+ * Two numbers stand for what an entry gives: the permissions as they were named, so
+ * that they can be returned, and the actions that they come to, for decisions. Entries
+ * keep the order in which they came; a second list, sorted by object id, is searched.
  */
 #include "lifecycle/auth/policies.h"
 
@@ -24,12 +24,28 @@ static const struct {
     const char *name;
     const char *permissions[22]; /* ended by NULL */
 } areas[KV_POLICY_AREAS] = {
-    {"keys", {"all",     "encrypt", "decrypt", "wrapKey",
-              "unwrapKey", "sign",  "verify",  "get",
-              "list",    "create",  "update",  "import",
-              "delete",  "backup",  "restore", "recover",
-              "purge",   "release", "rotate",  "getrotationpolicy",
-              "setrotationpolicy"}},
+    {"keys",
+     {"all",
+      "encrypt",
+      "decrypt",
+      "wrapKey",
+      "unwrapKey",
+      "sign",
+      "verify",
+      "get",
+      "list",
+      "create",
+      "update",
+      "import",
+      "delete",
+      "backup",
+      "restore",
+      "recover",
+      "purge",
+      "release",
+      "rotate",
+      "getrotationpolicy",
+      "setrotationpolicy"}},
     {"secrets",
      {"all", "get", "list", "set", "delete", "backup", "restore", "recover", "purge"}},
     {"certificates",
@@ -218,9 +234,9 @@ static bool is_uuid(const char *text)
 {
     for (size_t i = 0; i < 36; i++) {
         bool is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        if (is_hyphen ? text[i] != '-'
-                      : text[i] == '\0' ||
-                            strchr("0123456789abcdefABCDEF", text[i]) == NULL)
+        if (is_hyphen
+                ? text[i] != '-'
+                : text[i] == '\0' || strchr("0123456789abcdefABCDEF", text[i]) == NULL)
             return false;
     }
     return text[36] == '\0';
@@ -339,16 +355,13 @@ static json_t *write_area(size_t area, uint32_t given)
 static json_t *write_entry(const struct kv_access_policy *policy)
 {
     const char *app = policy->app[0] != '\0' ? policy->app : NULL;
-    return json_pack("{s:s,s:s,s:s*,s:{s:o,s:o,s:o,s:o}}", "tenantId", policy->tenant,
-                     "objectId", policy->oid, "applicationId", app, "permissions",
-                     "keys", write_area(KV_POLICY_KEYS, policy->given[KV_POLICY_KEYS]),
-                     "secrets",
-                     write_area(KV_POLICY_SECRETS, policy->given[KV_POLICY_SECRETS]),
-                     "certificates",
-                     write_area(KV_POLICY_CERTIFICATES,
-                                policy->given[KV_POLICY_CERTIFICATES]),
-                     "storage",
-                     write_area(KV_POLICY_STORAGE, policy->given[KV_POLICY_STORAGE]));
+    return json_pack(
+        "{s:s,s:s,s:s*,s:{s:o,s:o,s:o,s:o}}", "tenantId", policy->tenant, "objectId",
+        policy->oid, "applicationId", app, "permissions", "keys",
+        write_area(KV_POLICY_KEYS, policy->given[KV_POLICY_KEYS]), "secrets",
+        write_area(KV_POLICY_SECRETS, policy->given[KV_POLICY_SECRETS]), "certificates",
+        write_area(KV_POLICY_CERTIFICATES, policy->given[KV_POLICY_CERTIFICATES]),
+        "storage", write_area(KV_POLICY_STORAGE, policy->given[KV_POLICY_STORAGE]));
 }
 
 json_t *kv_access_policies_write(const struct kv_access_policies *policies)

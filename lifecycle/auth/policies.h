@@ -56,9 +56,9 @@ kv_access_policies_find(const struct kv_access_policies *policies, const char *o
                         size_t *n);
 
 /* Change one list of the vault resource (updateAccessPolicy): `add` unites the
- * permissions of each entry of `change` with what the same tenant, object and application
- * has, `replace` puts them in its place, `remove` takes them away, and the entry when
- * nothing is left. `policies` and `change` stay the caller's. */
+ * permissions of each entry of `change` with what the same tenant, object and
+ * application has, `replace` puts them in its place, `remove` takes them away, and the
+ * entry when nothing is left. `policies` and `change` stay the caller's. */
 enum kv_policy_change { KV_POLICY_ADD, KV_POLICY_REPLACE, KV_POLICY_REMOVE };
 int kv_access_policies_change(const struct kv_access_policies *policies,
                               enum kv_policy_change how,

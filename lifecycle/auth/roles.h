@@ -10,9 +10,9 @@
 #define KV_ROLE_GLOBS_MAX 12
 
 struct kv_role {
-    const char *name;        /* short form, the one that is stored: "crypto-user" */
-    const char *azure;       /* "Key Vault Crypto User" */
-    const char *id;          /* UUID of the role definition; ours has one of its own */
+    const char *name;  /* short form, the one that is stored: "crypto-user" */
+    const char *azure; /* "Key Vault Crypto User" */
+    const char *id;    /* UUID of the role definition; ours has one of its own */
     kv_management manages;
     const char *data_actions[KV_ROLE_GLOBS_MAX]; /* globs, ended by NULL */
 };

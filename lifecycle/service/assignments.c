@@ -1,6 +1,6 @@
 /*
- * The table of role assignments: pointers in the order of principals, so that a decision
- * finds a caller's own among thousands at once.
+ * The table of role assignments: pointers in the order of principals, so that a
+ * decision finds a caller's own among thousands at once.
  */
 #include "lifecycle/service/assignments.h"
 

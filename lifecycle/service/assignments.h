@@ -18,8 +18,8 @@ struct kv_assignments;
 int kv_assignments_new(struct kv_assignments **out) KV_MUST_CHECK;
 void kv_assignments_free(struct kv_assignments *assignments);
 
-/* All, compiled and in the order of kv_assignment_compare. Borrowed until the next add or
- * remove. */
+/* All, compiled and in the order of kv_assignment_compare. Borrowed until the next add
+ * or remove. */
 const struct kv_assignment *const *
 kv_assignments_all(const struct kv_assignments *assignments, size_t *n);
 

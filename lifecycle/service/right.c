@@ -32,16 +32,15 @@ static struct kv_access_rules rules_of(const struct kv_service *service,
                                        const struct kv_access_object *object)
 {
     struct kv_access_rules rules = {.tenant = service->tenant};
-    const struct kv_vault *vault = object->vault != NULL
-                                       ? kv_service_vault_of_name(
-                                             (struct kv_service *)service, object->vault)
-                                       : NULL;
+    const struct kv_vault *vault =
+        object->vault != NULL
+            ? kv_service_vault_of_name((struct kv_service *)service, object->vault)
+            : NULL;
     if (vault != NULL) {
         rules.uses_policies = vault->uses_policies;
         rules.policies = vault->policies;
     }
-    rules.assignments =
-        kv_assignments_all(service->assignments, &rules.n_assignments);
+    rules.assignments = kv_assignments_all(service->assignments, &rules.n_assignments);
     return rules;
 }
 

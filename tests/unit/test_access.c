@@ -1,12 +1,14 @@
 /*
- * Default deny, and every way in: roles, scopes, groups; and what a user may write for
- * a principal or a scope.
+ * Default deny, and every way in: roles, scopes, groups, access policies; why a
+ * decision fell; and what a user may write for a principal or a scope.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lifecycle/auth/access.h"
+#include "lifecycle/auth/policies.h"
 
 TestSuite(access, .timeout = 20);
 
@@ -27,7 +29,42 @@ static struct kv_assignment assign(const char *principal, const char *role,
     (void)snprintf(assignment.principal, sizeof(assignment.principal), "%s", principal);
     (void)snprintf(assignment.role, sizeof(assignment.role), "%s", role);
     (void)snprintf(assignment.scope, sizeof(assignment.scope), "%s", scope);
+    kv_assignment_compile(&assignment);
     return assignment;
+}
+
+#define TENANT "11111111-1111-1111-1111-111111111111"
+#define RULES_MAX 16
+
+/* Rules of these assignments, in the order that decisions need. */
+static const struct kv_assignment *sorted[RULES_MAX];
+
+static int compare(const void *a, const void *b)
+{
+    return kv_assignment_compare(*(const struct kv_assignment *const *)a,
+                                 *(const struct kv_assignment *const *)b);
+}
+
+static struct kv_access_rules rules_of(const struct kv_assignment *assignments,
+                                       size_t n)
+{
+    cr_assert_leq(n, RULES_MAX);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &assignments[i];
+    qsort(sorted, n, sizeof(sorted[0]), compare);
+    return (struct kv_access_rules){
+        .tenant = TENANT, .assignments = sorted, .n_assignments = n};
+}
+
+static kv_actions allowed_of(const struct kv_principal *principal,
+                             const struct kv_access_object *object,
+                             const struct kv_assignment *assignments, size_t n)
+{
+    struct kv_access_rules rules = rules_of(assignments, n);
+    struct kv_access_decision decision;
+    kv_access_decide(principal, object, &rules, 0, &decision);
+    cr_assert_not(decision.is_allowed, "nothing was asked for");
+    return decision.allowed;
 }
 
 static const struct {
@@ -67,8 +104,7 @@ Test(access, a_scope_holds_what_is_below_it)
     for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++) {
         struct kv_assignment assignment =
             assign("unix:alice", "reader", scopes[i].scope);
-        kv_actions allowed =
-            kv_access_allowed(&alice, &scopes[i].object, &assignment, 1);
+        kv_actions allowed = allowed_of(&alice, &scopes[i].object, &assignment, 1);
         cr_assert_eq(allowed != 0, scopes[i].holds, "'%s' row %zu", scopes[i].scope, i);
     }
 }
@@ -90,15 +126,14 @@ Test(access, nobody_may_anything_without_an_assignment)
         assign("unix:alice", "", "/"),
         assign("", "administrator", "/"),
     };
-    cr_assert_eq(kv_access_allowed(&alice, &object, NULL, 0), 0);
+    cr_assert_eq(allowed_of(&alice, &object, NULL, 0), 0);
     cr_assert_eq(
-        kv_access_allowed(&alice, &object, others, sizeof(others) / sizeof(others[0])),
-        0);
+        allowed_of(&alice, &object, others, sizeof(others) / sizeof(others[0])), 0);
     const struct kv_assignment own = assign("unix:alice", "administrator", "/");
-    cr_assert_eq(kv_access_allowed(&none, &object, &own, 1), 0,
+    cr_assert_eq(allowed_of(&none, &object, &own, 1), 0,
                  "an unknown caller is nobody, whatever it is called");
-    cr_assert_neq(kv_access_allowed(&alice, &object, &own, 1), 0);
-    cr_assert_neq(kv_access_allowed(&admin, &object, NULL, 0), 0);
+    cr_assert_neq(allowed_of(&alice, &object, &own, 1), 0);
+    cr_assert_neq(allowed_of(&admin, &object, NULL, 0), 0);
 }
 
 Test(access, rights_add_up_over_assignments_and_groups)
@@ -110,78 +145,233 @@ Test(access, rights_add_up_over_assignments_and_groups)
         assign("unixgroup:ops", "tls-server", "/v/keys/k"),
         assign("unixgroup:others", "administrator", "/"),
     };
-    cr_assert_eq(kv_access_allowed(&alice, &object, assignments, 3),
+    cr_assert_eq(allowed_of(&alice, &object, assignments, 3),
                  KV_ACT_KEY_READ | KV_ACT_KEY_POLICY_GET | KV_ACT_SECRET_LIST |
-                     KV_ACT_CERT_READ | KV_ACT_CERT_ISSUERS_GET |
-                     KV_ACT_CERT_ISSUERS_LIST | KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD);
+                     KV_ACT_SECRET_GET_DELETED | KV_ACT_CERT_READ |
+                     KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST |
+                     KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD);
 }
 
-static const struct {
-    const char *name;
-    kv_actions may;
-    kv_actions may_not;
-} roles[] = {
-    {"administrator", KV_ACT_ACCESS_WRITE | KV_ACT_SECRET_GET | KV_ACT_KEY_SIGN, 0},
-    {"certificates-officer", KV_ACT_CERT_CREATE | KV_ACT_CERT_DELETE,
-     KV_ACT_SECRET_GET | KV_ACT_KEY_SIGN | KV_ACT_ACCESS_READ},
-    {"certificate-user", KV_ACT_CERT_READ | KV_ACT_SECRET_GET,
-     KV_ACT_CERT_CREATE | KV_ACT_KEY_SIGN | KV_ACT_SECRET_SET},
-    {"crypto-officer", KV_ACT_KEY_CREATE | KV_ACT_KEY_SIGN | KV_ACT_KEY_DELETE,
-     KV_ACT_SECRET_LIST | KV_ACT_CERT_READ | KV_ACT_ACCESS_READ},
-    {"crypto-user", KV_ACT_KEY_SIGN | KV_ACT_KEY_DECRYPT | KV_ACT_KEY_UPDATE,
-     KV_ACT_KEY_CREATE | KV_ACT_KEY_DELETE | KV_ACT_KEY_IMPORT | KV_ACT_KEY_TLS_UNPAD},
-    {"crypto-service-encryption-user", KV_ACT_KEY_WRAP | KV_ACT_KEY_UNWRAP,
-     KV_ACT_KEY_SIGN | KV_ACT_KEY_DECRYPT},
-    {"secrets-officer", KV_ACT_SECRET_GET | KV_ACT_SECRET_DELETE,
-     KV_ACT_KEY_READ | KV_ACT_CERT_READ},
-    {"secrets-user", KV_ACT_SECRET_GET | KV_ACT_SECRET_LIST, KV_ACT_SECRET_SET},
-    {"reader", KV_ACT_KEY_READ | KV_ACT_SECRET_LIST | KV_ACT_CERT_READ,
-     KV_ACT_SECRET_GET | KV_ACT_KEY_SIGN | KV_ACT_ACCESS_READ},
-    {"tls-server", KV_ACT_KEY_SIGN | KV_ACT_KEY_TLS_UNPAD | KV_ACT_CERT_READ,
-     KV_ACT_KEY_DECRYPT | KV_ACT_SECRET_LIST | KV_ACT_KEY_UNWRAP},
-    {"crypto-service-release-user", KV_ACT_KEY_RELEASE, ~KV_ACT_KEY_RELEASE},
-};
-
-Test(access, roles_may_what_their_name_says_and_no_more)
+Test(access, a_decision_says_why)
 {
-    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-        kv_actions actions = 0;
-        const char *name = kv_role_find(roles[i].name, &actions);
-        cr_assert_str_eq(name, roles[i].name);
-        cr_assert_eq(actions & roles[i].may, roles[i].may, "%s", name);
-        cr_assert_eq(actions & roles[i].may_not, 0, "%s", name);
+    const struct kv_access_object key = {"v", "keys", "k"};
+    const struct kv_principal alice = user("unix:alice", "unixgroup:ops");
+    const struct kv_assignment assignments[] = {
+        assign("unix:alice", "reader", "/v/keys/k"),
+        assign("unixgroup:ops", "secrets-user", "/w"),
+        assign("unix:zoe", "administrator", "/"),
+    };
+    const struct kv_access_rules rules = rules_of(assignments, 3);
+    struct kv_access_decision decision;
+    kv_access_decide(&alice, &key, &rules, KV_ACT_KEY_GET, &decision);
+    cr_assert(decision.is_allowed);
+    cr_assert_eq(decision.reason, KV_ACCESS_ASSIGNMENT);
+    cr_assert_eq(decision.assignment, &assignments[0]);
+    cr_assert_null(decision.policy);
+    cr_assert_eq(decision.manages, 0, "a data decision tells nothing of management");
+    kv_access_decide(&alice, &key, &rules, KV_ACT_KEY_GET | KV_ACT_KEY_SIGN, &decision);
+    cr_assert_not(decision.is_allowed, "all of it, or it is denied");
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_ACTION);
+    const struct kv_access_object other = {"v", "secrets", "s"};
+    kv_access_decide(&alice, &other, &rules, KV_ACT_SECRET_GET, &decision);
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_SCOPE);
+    const struct kv_principal bob = user("unix:bob", NULL);
+    kv_access_decide(&bob, &key, &rules, KV_ACT_KEY_GET, &decision);
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_PRINCIPAL);
+    cr_assert_null(decision.assignment);
+    const struct kv_principal admin = {.kind = KV_PRINCIPAL_ADMIN};
+    kv_access_decide(&admin, &key, &rules, KV_ACT_ALL, &decision);
+    cr_assert(decision.is_allowed);
+    cr_assert_eq(decision.reason, KV_ACCESS_ADMIN);
+    for (int reason = KV_ACCESS_ADMIN; reason <= KV_ACCESS_NO_ACTION; reason++)
+        cr_assert_gt(strlen(kv_access_reason_text(reason)), 10);
+}
+
+Test(access, who_touches_nothing_of_a_collection_is_known_at_once)
+{
+    const struct kv_access_object keys = {"v", "keys", NULL};
+    const struct kv_access_object certs = {"v", "certificates", NULL};
+    const struct kv_principal alice = user("unix:alice", "unixgroup:ops");
+    const struct kv_principal none = {.kind = KV_PRINCIPAL_NONE, .id = "unix:alice"};
+    const struct kv_assignment assignments[] = {
+        assign("unix:alice", "reader", "/v/keys/k"),
+        assign("unixgroup:ops", "tls-server", "/w"),
+        assign("unixgroup:zzz", "administrator", "/"),
+    };
+    struct kv_access_rules rules = rules_of(assignments, 3);
+    cr_assert(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_READ));
+    cr_assert_not(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_SIGN));
+    cr_assert_not(kv_access_touches(&alice, &certs, &rules, KV_ACT_CERT_READ));
+    cr_assert_not(kv_access_touches(&none, &keys, &rules, KV_ACT_KEY_READ));
+    const struct kv_access_object there = {"w", "keys", NULL};
+    cr_assert(kv_access_touches(&alice, &there, &rules, KV_ACT_KEY_SIGN));
+    const struct kv_principal admin = {.kind = KV_PRINCIPAL_ADMIN};
+    cr_assert(kv_access_touches(&admin, &keys, &rules, KV_ACT_KEY_READ));
+    rules.uses_policies = true;
+    cr_assert_not(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_READ),
+                  "roles give nothing where access policies decide");
+}
+
+Test(access, management_is_by_roles_alone_and_gives_no_data)
+{
+    const struct kv_access_object vault = {"v", NULL, NULL};
+    const struct kv_access_object secret = {"v", "secrets", "s"};
+    const struct kv_access_object installation = {NULL, NULL, NULL};
+    const struct kv_principal alice = user("unix:alice", NULL);
+    const struct kv_assignment assignment = assign("unix:alice", "contributor", "/v");
+    struct kv_access_rules rules = rules_of(&assignment, 1);
+    struct kv_access_decision decision;
+    for (int uses_policies = 0; uses_policies < 2; uses_policies++) {
+        rules.uses_policies = uses_policies != 0;
+        kv_access_decide_management(&alice, &vault, &rules, KV_MANAGE_VAULT_WRITE,
+                                    &decision);
+        cr_assert(decision.is_allowed);
+        cr_assert_eq(decision.assignment, &assignment);
+        cr_assert_eq(decision.allowed, 0);
+        kv_access_decide(&alice, &secret, &rules, KV_ACT_SECRET_GET, &decision);
+        cr_assert_not(decision.is_allowed);
+    }
+    kv_access_decide_management(&alice, &vault, &rules, KV_MANAGE_VAULT_PURGE,
+                                &decision);
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_ACTION);
+    kv_access_decide_management(&alice, &installation, &rules, KV_MANAGE_VAULT_WRITE,
+                                &decision);
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_SCOPE);
+}
+
+/* --- access policies
+ * ------------------------------------------------------------------
+ */
+
+#define USER_U "aaaaaaaa-0000-0000-0000-000000000001"
+#define GROUP_G "aaaaaaaa-0000-0000-0000-000000000002"
+#define SUBJECT_S "aaaaaaaa-0000-0000-0000-000000000003"
+#define APP_A "bbbbbbbb-0000-0000-0000-00000000000a"
+#define APP_B "bbbbbbbb-0000-0000-0000-00000000000b"
+#define OTHER_TENANT "22222222-2222-2222-2222-222222222222"
+
+static struct kv_principal bearer(enum kv_principal_kind kind, const char *oid,
+                                  const char *app, const char *group)
+{
+    struct kv_principal principal = {.kind = kind, .tenant = TENANT};
+    (void)snprintf(principal.id, sizeof(principal.id), "%s:%s",
+                   kind == KV_PRINCIPAL_APP ? "app" : "user",
+                   kind == KV_PRINCIPAL_APP ? app : oid);
+    (void)snprintf(principal.oid, sizeof(principal.oid), "%s", oid);
+    (void)snprintf(principal.app, sizeof(principal.app), "%s", app);
+    if (group != NULL)
+        (void)snprintf(principal.groups[principal.n_groups++], KV_PRINCIPAL_MAX,
+                       "group:%s", group);
+    return principal;
+}
+
+/* Whether a vault with one entry lets a caller get a secret. */
+static bool one_entry_lets(const char *tenant, const char *oid, const char *app,
+                           const struct kv_principal *principal)
+{
+    const struct kv_access_object secret = {"v", "secrets", "s"};
+    struct kv_access_policies *policies = NULL;
+    json_t *array =
+        json_pack("[{s:s,s:s,s:s*,s:{s:[s]}}]", "tenantId", tenant, "objectId", oid,
+                  "applicationId", app, "permissions", "secrets", "get");
+    cr_assert_eq(kv_access_policies_parse(array, &policies, NULL), 0);
+    json_decref(array);
+    const struct kv_access_rules rules = {
+        .tenant = TENANT, .uses_policies = true, .policies = policies};
+    struct kv_access_decision decision;
+    kv_access_decide(principal, &secret, &rules, KV_ACT_SECRET_GET, &decision);
+    bool is_allowed = decision.is_allowed;
+    cr_assert_eq(decision.reason,
+                 is_allowed ? KV_ACCESS_POLICY : KV_ACCESS_NO_PRINCIPAL);
+    cr_assert_eq(decision.policy != NULL, is_allowed);
+    cr_assert_eq(decision.allowed,
+                 is_allowed ? KV_ACT_SECRET_GET | KV_ACT_SECRET_GET_DELETED : 0,
+                 "in the whole vault, and no other permission");
+    kv_access_policies_free(policies);
+    return is_allowed;
+}
+
+Test(access, users_applications_and_both_together)
+{
+    const struct kv_principal u_by_a = bearer(KV_PRINCIPAL_USER, USER_U, APP_A, NULL);
+    const struct kv_principal u_by_b = bearer(KV_PRINCIPAL_USER, USER_U, APP_B, NULL);
+    const struct kv_principal u_alone = bearer(KV_PRINCIPAL_USER, USER_U, "", NULL);
+    const struct kv_principal app = bearer(KV_PRINCIPAL_APP, SUBJECT_S, APP_A, NULL);
+    const struct kv_principal in_g = bearer(KV_PRINCIPAL_USER, APP_B, APP_A, GROUP_G);
+    const struct {
+        const char *what;
+        const struct kv_principal *principal;
+        bool user, user_by_a, subject, group, group_by_a, subject_by_a;
+    } rows[] = {
+        {"U through app A", &u_by_a, true, true, false, false, false, false},
+        {"U through app B", &u_by_b, true, false, false, false, false, false},
+        {"app A alone", &app, false, false, true, false, false, false},
+        {"U, token without azp", &u_alone, true, false, false, false, false, false},
+        {"one of G through app A", &in_g, false, false, false, true, true, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct kv_principal *who = rows[i].principal;
+        const char *what = rows[i].what;
+        cr_assert_eq(one_entry_lets(TENANT, USER_U, NULL, who), rows[i].user, "%s",
+                     what);
+        cr_assert_eq(one_entry_lets(TENANT, USER_U, APP_A, who), rows[i].user_by_a,
+                     "%s", what);
+        cr_assert_eq(one_entry_lets(TENANT, SUBJECT_S, NULL, who), rows[i].subject,
+                     "%s", what);
+        cr_assert_eq(one_entry_lets(TENANT, GROUP_G, NULL, who), rows[i].group, "%s",
+                     what);
+        cr_assert_eq(one_entry_lets(TENANT, GROUP_G, APP_A, who), rows[i].group_by_a,
+                     "%s", what);
+        cr_assert_eq(one_entry_lets(TENANT, SUBJECT_S, APP_A, who),
+                     rows[i].subject_by_a, "%s", what);
+        cr_assert_not(one_entry_lets(OTHER_TENANT, USER_U, NULL, who), "%s", what);
     }
 }
 
-Test(access, only_administrators_deal_with_access)
+Test(access, a_caller_of_the_machine_has_an_object_id_of_its_installation)
 {
-    size_t n = 0;
-    for (; kv_role_name(n) != NULL; n++) {
-        kv_actions actions = 0;
-        cr_assert_not_null(kv_role_find(kv_role_name(n), &actions));
-        bool deals = (actions & (KV_ACT_ACCESS_READ | KV_ACT_ACCESS_WRITE)) != 0;
-        cr_assert_eq(deals, strcmp(kv_role_name(n), "administrator") == 0, "%s",
-                     kv_role_name(n));
-    }
-    cr_assert_eq(n, sizeof(roles) / sizeof(roles[0]), "no role without a test");
+    const uint8_t here[16] = {1};
+    const uint8_t there[16] = {2};
+    struct kv_principal alice = user("unix:alice", NULL);
+    struct kv_principal again = user("unix:alice", NULL);
+    struct kv_principal bob = user("unix:bob", NULL);
+    cr_assert_eq(kv_principal_set_oid(&alice, here), 0);
+    cr_assert_eq(strlen(alice.oid), 36);
+    cr_assert_eq(alice.oid[14], '5', "a name-based UUID: %s", alice.oid);
+    cr_assert_not_null(strchr("89ab", alice.oid[19]), "%s", alice.oid);
+    cr_assert(one_entry_lets(TENANT, alice.oid, NULL, &alice),
+              "its tenant is that of the installation");
+    cr_assert_not(one_entry_lets(OTHER_TENANT, alice.oid, NULL, &alice));
+    cr_assert_eq(kv_principal_set_oid(&again, there), 0);
+    cr_assert_str_neq(again.oid, alice.oid);
+    cr_assert_eq(kv_principal_set_oid(&bob, here), 0);
+    cr_assert_str_neq(bob.oid, alice.oid);
+    struct kv_principal token = bearer(KV_PRINCIPAL_USER, USER_U, "", NULL);
+    cr_assert_eq(kv_principal_set_oid(&token, here), 0);
+    cr_assert_str_eq(token.oid, USER_U, "one that it brings stays");
 }
 
-Test(access, roles_are_found_by_either_name)
+Test(access, a_vault_goes_by_one_model_never_both)
 {
-    kv_actions actions = 0;
-    cr_assert_str_eq(kv_role_find("Key Vault Crypto User", &actions), "crypto-user");
-    cr_assert_str_eq(kv_role_find("key vault crypto user", &actions), "crypto-user");
-    cr_assert_str_eq(kv_role_find("CRYPTO-USER", &actions), "crypto-user");
-    cr_assert_null(kv_role_find("Crypto User", &actions));
-    cr_assert_null(kv_role_find("crypto-user ", &actions));
-    cr_assert_null(kv_role_find("", &actions));
+    const struct kv_access_object secret = {"v", "secrets", "s"};
+    struct kv_principal app = bearer(KV_PRINCIPAL_APP, SUBJECT_S, APP_A, NULL);
+    const struct kv_assignment assignment =
+        assign("app:" APP_A, "key vault secrets user", "/");
+    struct kv_access_rules rules = rules_of(&assignment, 1);
+    struct kv_access_decision decision;
+    kv_access_decide(&app, &secret, &rules, KV_ACT_SECRET_GET, &decision);
+    cr_assert(decision.is_allowed);
+    rules.uses_policies = true;
+    kv_access_decide(&app, &secret, &rules, KV_ACT_SECRET_GET, &decision);
+    cr_assert_not(decision.is_allowed, "a vault without an entry lets nobody in");
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_PRINCIPAL);
 }
 
 Test(access, principals_are_a_kind_and_a_word)
 {
     static const char *const good[] = {"unix:www-data", "unix:#1234", "unixgroup:ops",
                                        "app:00-ff",     "user:a@b.c", "mtls:0123abcd",
-                                       "unix:a.b_c$"};
+                                       "unix:a.b_c$",   "group:00-ff"};
     static const char *const bad[] = {
         "",
         "unix",

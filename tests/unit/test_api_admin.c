@@ -185,6 +185,46 @@ Test(api_admin, nobody_gives_more_than_he_administers)
     }
 }
 
+Test(api_admin, who_grants_data_gives_no_management)
+{
+    json_t *json = NULL;
+    become("data-access-administrator", "/default");
+    cr_assert_eq(change("PUT", "unix:a", "crypto-user", "keys/k", NULL), 200);
+    cr_assert_eq(change("DELETE", "unix:a", "crypto-user", "keys/k", NULL), 200);
+    cr_assert_eq(change("PUT", "unix:a", "administrator", "keys/k", &json), 403);
+    cr_assert_str_eq(desk_error(json, "id"), "api.forbidden");
+    json_decref(json);
+    cr_assert_eq(change("PUT", "unix:a", "contributor", "/default", NULL), 403);
+    cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, NULL), 403);
+}
+
+Test(api_admin, a_refusal_tells_the_caller_and_what_was_missing)
+{
+    json_t *json = NULL;
+    become("reader", "/default");
+    cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, &json), 403);
+    const char *message = desk_error(json, "message");
+    cr_assert_not_null(
+        strstr(message, "'Microsoft.KeyVault/vaults/secrets/getSecret/action'"), "%s",
+        message);
+    cr_assert_not_null(strstr(message, "oid="), "%s", message);
+    cr_assert_not_null(strstr(message, "name=unix:"), "%s", message);
+    cr_assert_not_null(strstr(message, "Vault: default;location="), "%s", message);
+    json_decref(json);
+    desk.vault->uses_policies = true;
+    cr_assert_eq(desk_call(&desk, "GET", "/secrets/s", NULL, &json), 403);
+    message = desk_error(json, "message");
+    cr_assert_str_eq(desk_error(json, "code"), "Forbidden");
+    cr_assert_str_eq(
+        json_string_value(json_object_get(
+            json_object_get(json_object_get(json, "error"), "innererror"), "code")),
+        "AccessDenied");
+    cr_assert_not_null(
+        strstr(message, "does not have secrets get permission on key vault 'default;"),
+        "%s", message);
+    json_decref(json);
+}
+
 Test(api_admin, a_list_shows_what_the_caller_administers)
 {
     cr_assert_eq(change("PUT", "unix:a", "reader", "/", NULL), 200);

@@ -1,0 +1,95 @@
+/*
+ * Whether a caller may what it asks for, and the refusal in the contract's words. Both
+ * models name the caller by application, object id and issuer; ours adds the principal,
+ * which is what an administrator grants something to.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "lifecycle/api/internal.h"
+#include "lifecycle/service/right.h"
+
+/* "appid=..;oid=..;iss=..;name=unix:alice" */
+static void describe_caller(const struct kv_call *call, char *out, size_t out_size)
+{
+    const struct kv_service *service = call->task.service;
+    struct kv_principal named = call->principal;
+    char issuer[300] = "local";
+    if (kv_principal_set_oid(&named, service->installation) != 0)
+        named.oid[0] = '\0';
+    if (named.tenant[0] != '\0')
+        (void)snprintf(issuer, sizeof(issuer), "https://%s:%u/%s/", service->domain,
+                       service->port, named.tenant);
+    (void)snprintf(out, out_size, "appid=%s;oid=%s;iss=%s;name=%s", named.app,
+                   named.oid, issuer, named.id);
+}
+
+static int refuse_by_policy(const struct kv_call *call, const char *caller,
+                            const struct kv_action_name *action, struct kv_err *err)
+{
+    kv_err_set(err, KV_E_DENIED, "api.denied-by-policy",
+               "The user, group or application '%s' does not have %s %s permission on "
+               "key vault '%s;location=local'.",
+               caller, action->collection, action->permission, call->task.vault->name);
+    kv_err_hint(err, "keyvault access policy set %s --vault %s --%s %s",
+                call->principal.id, call->task.vault->name, action->collection,
+                action->permission);
+    return KV_E_DENIED;
+}
+
+static int refuse_by_role(const struct kv_call *call, const char *caller,
+                          const struct kv_action_name *action,
+                          const struct kv_access_object *object, struct kv_err *err)
+{
+    kv_err_set(err, KV_E_DENIED, "api.forbidden",
+               "Caller is not authorized to perform action on resource. Caller: %s "
+               "Action: 'Microsoft.KeyVault/vaults/%s' Resource: "
+               "'vaults/%s%s%s%s%s' Assignment: (not found) Vault: %s;location=local",
+               caller, action->data_action, object->vault,
+               object->collection != NULL ? "/" : "",
+               object->collection != NULL ? object->collection : "",
+               object->name != NULL ? "/" : "",
+               object->name != NULL ? object->name : "", object->vault);
+    kv_err_hint(err, "keyvault access grant %s --role ROLE", call->principal.id);
+    return KV_E_DENIED;
+}
+
+int kv_call_check_access(const struct kv_call *call, struct kv_err *err)
+{
+    const struct kv_vault *vault = call->task.vault;
+    struct kv_access_decision decision;
+    char caller[300];
+    const struct kv_access_object object = {
+        .vault = vault->name,
+        .collection = kv_route_collection(call->route),
+        .name = kv_route_names_object(call->route) ? call->name : NULL,
+    };
+    kv_right_decide(call->task.service, &call->principal, &object, call->route->action,
+                    &decision);
+    if (decision.is_allowed)
+        return 0;
+    const struct kv_action_name *action =
+        kv_action_name(call->route->action & ~decision.allowed);
+    describe_caller(call, caller, sizeof(caller));
+    return vault->uses_policies ? refuse_by_policy(call, caller, action, err)
+                                : refuse_by_role(call, caller, action, &object, err);
+}
+
+int kv_call_check_management(const struct kv_call *call,
+                             const struct kv_access_object *object,
+                             kv_management wanted, struct kv_err *err)
+{
+    if (kv_right_manages(call->task.service, &call->principal, object, wanted))
+        return 0;
+    kv_err_set(err, KV_E_DENIED, "api.forbidden",
+               "Caller %s is not authorized to perform '%s' on '/%s%s%s%s%s'",
+               call->principal.id, kv_management_name(wanted),
+               object->vault != NULL ? object->vault : "",
+               object->collection != NULL ? "/" : "",
+               object->collection != NULL ? object->collection : "",
+               object->name != NULL ? "/" : "",
+               object->name != NULL ? object->name : "");
+    kv_err_hint(err, "keyvault access grant %s --role ROLE --scope /%s",
+                call->principal.id, object->vault != NULL ? object->vault : "");
+    return KV_E_DENIED;
+}

@@ -1,0 +1,280 @@
+/*
+ * Access policies from and to the vault resource's JSON, and how a list changes.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lifecycle/auth/policies.h"
+
+TestSuite(policies, .timeout = 20);
+
+#define T "11111111-1111-1111-1111-111111111111"
+#define U "aaaaaaaa-0000-0000-0000-000000000001"
+#define V "aaaaaaaa-0000-0000-0000-000000000002"
+#define A "bbbbbbbb-0000-0000-0000-00000000000a"
+
+#define ENTRY(OID, KEYS, SECRETS)                                                      \
+    "{\"tenantId\":\"" T "\",\"objectId\":\"" OID "\",\"permissions\":{\"keys\":" KEYS \
+    ",\"secrets\":" SECRETS "}}"
+
+static struct kv_access_policies *parse(const char *text)
+{
+    struct kv_access_policies *policies = NULL;
+    struct kv_err err = KV_ERR_INIT;
+    json_t *array = json_loads(text, JSON_DECODE_ANY, NULL);
+    cr_assert_not_null(array, "%s", text);
+    cr_assert_eq(kv_access_policies_parse(array, &policies, &err), 0, "%s: %s", text,
+                 err.message);
+    json_decref(array);
+    return policies;
+}
+
+static void is_written(const struct kv_access_policies *policies, const char *expected)
+{
+    json_t *array = kv_access_policies_write(policies);
+    json_t *wanted = json_loads(expected, 0, NULL);
+    char *text = json_dumps(array, JSON_COMPACT);
+    cr_assert(json_equal(array, wanted), "%s", text);
+    free(text);
+    json_decref(wanted);
+    json_decref(array);
+}
+
+Test(policies, come_back_as_they_were_given)
+{
+    struct kv_access_policies *policies =
+        parse("[{\"tenantId\":\"" T "\",\"objectId\":\"AAAAAAAA-0000-0000-0000-"
+              "000000000001\",\"applicationId\":\"" A
+              "\",\"permissions\":{\"keys\":[\"SIGN\",\"get\",\"wrapkey\"],"
+              "\"secrets\":[\"all\",\"purge\"],\"certificates\":null,"
+              "\"storage\":[\"getsas\"]}}]");
+    is_written(policies,
+               "[{\"tenantId\":\"" T "\",\"objectId\":\"" U "\",\"applicationId\":\"" A
+               "\",\"permissions\":{\"keys\":[\"wrapKey\",\"sign\",\"get\"],"
+               "\"secrets\":[\"all\",\"purge\"],\"certificates\":[],"
+               "\"storage\":[\"getsas\"]}}]");
+    const struct kv_access_policy *policy = kv_access_policies_at(policies, 0);
+    cr_assert_str_eq(policy->tenant, T);
+    cr_assert_str_eq(policy->app, A);
+    cr_assert_null(kv_access_policies_at(policies, 1));
+    kv_access_policies_free(policies);
+}
+
+Test(policies, an_empty_list_is_none)
+{
+    cr_assert_null(parse("[]"));
+    cr_assert_null(parse("null"));
+    struct kv_access_policies *policies = NULL;
+    cr_assert_eq(kv_access_policies_parse(NULL, &policies, NULL), 0);
+    cr_assert_null(policies);
+    is_written(NULL, "[]");
+    size_t n = 7;
+    cr_assert_null(kv_access_policies_find(NULL, U, &n));
+    cr_assert_eq(n, 0);
+    kv_access_policies_free(NULL);
+}
+
+static const struct {
+    const char *area;
+    const char *permission;
+    kv_actions gives;
+} permissions[] = {
+    {"keys", "get", KV_ACT_KEY_GET},
+    {"keys", "decrypt", KV_ACT_KEY_DECRYPT | KV_ACT_KEY_TLS_UNPAD},
+    {"keys", "getrotationpolicy", KV_ACT_KEY_POLICY_GET},
+    {"keys", "setrotationpolicy", KV_ACT_KEY_POLICY_SET},
+    {"keys", "purge", KV_ACT_KEY_PURGE},
+    {"secrets", "get", KV_ACT_SECRET_GET | KV_ACT_SECRET_GET_DELETED},
+    {"secrets", "set", KV_ACT_SECRET_SET | KV_ACT_SECRET_UPDATE},
+    {"secrets", "list", KV_ACT_SECRET_LIST},
+    {"secrets", "all",
+     KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET | KV_ACT_SECRET_GET_DELETED |
+         KV_ACT_SECRET_SET | KV_ACT_SECRET_UPDATE | KV_ACT_SECRET_DELETE |
+         KV_ACT_SECRET_RECOVER | KV_ACT_SECRET_BACKUP | KV_ACT_SECRET_RESTORE},
+    {"certificates", "manageissuers",
+     KV_ACT_CERT_ISSUERS_GET | KV_ACT_CERT_ISSUERS_LIST | KV_ACT_CERT_ISSUERS_SET |
+         KV_ACT_CERT_ISSUERS_DELETE},
+    {"certificates", "managecontacts", KV_ACT_CERT_CONTACTS},
+    {"storage", "all", 0},
+};
+
+Test(policies, a_permission_gives_what_its_name_says)
+{
+    for (size_t i = 0; i < sizeof(permissions) / sizeof(permissions[0]); i++) {
+        char text[400];
+        (void)snprintf(text, sizeof(text),
+                       "[{\"tenantId\":\"" T "\",\"objectId\":\"" U
+                       "\",\"permissions\":{\"%s\":[\"%s\"]}}]",
+                       permissions[i].area, permissions[i].permission);
+        struct kv_access_policies *policies = parse(text);
+        cr_assert_eq(kv_access_policies_at(policies, 0)->actions, permissions[i].gives,
+                     "%s", text);
+        kv_access_policies_free(policies);
+    }
+}
+
+Test(policies, all_is_everything_but_purge)
+{
+    struct kv_access_policies *policies =
+        parse("[{\"tenantId\":\"" T "\",\"objectId\":\"" U
+              "\",\"permissions\":{\"keys\":[\"all\"],\"secrets\":[\"All\"],"
+              "\"certificates\":[\"ALL\"]}}]");
+    cr_assert_eq(kv_access_policies_at(policies, 0)->actions,
+                 KV_ACT_ALL &
+                     ~(KV_ACT_KEY_PURGE | KV_ACT_SECRET_PURGE | KV_ACT_CERT_PURGE));
+    kv_access_policies_free(policies);
+}
+
+Test(policies, entries_of_one_object_are_found_together)
+{
+    struct kv_access_policies *policies =
+        parse("[" ENTRY(V, "[\"get\"]", "[]") "," ENTRY(
+            U, "[\"get\"]", "[]") ","
+                                  "{\"tenantId\":\"" T "\",\"objectId\":\"" U
+                                  "\",\"applicationId\":\"" A
+                                  "\",\"permissions\":{}}," ENTRY(U, "[\"sign\"]",
+                                                                  "[\"get\"]") "]");
+    size_t n = 0;
+    const struct kv_access_policy *const *found =
+        kv_access_policies_find(policies, "AAAAAAAA-0000-0000-0000-000000000001", &n);
+    cr_assert_eq(n, 2, "the same object and application is one entry");
+    cr_assert_str_eq(found[0]->app, "");
+    cr_assert_str_eq(found[1]->app, A);
+    cr_assert_eq(found[0]->actions, KV_ACT_KEY_GET | KV_ACT_KEY_SIGN |
+                                        KV_ACT_SECRET_GET | KV_ACT_SECRET_GET_DELETED);
+    (void)kv_access_policies_find(policies, V, &n);
+    cr_assert_eq(n, 1);
+    (void)kv_access_policies_find(policies, A, &n);
+    cr_assert_eq(n, 0);
+    (void)kv_access_policies_find(policies, "", &n);
+    cr_assert_eq(n, 0);
+    cr_assert_str_eq(kv_access_policies_at(policies, 0)->oid, V, "the order stays");
+    kv_access_policies_free(policies);
+}
+
+static const char *const bad[] = {
+    "{}",
+    "1",
+    "\"all\"",
+    "[1]",
+    "[null]",
+    "[{}]",
+    "[{\"tenantId\":1}]",
+    "[{\"tenantId\":\"" T "\"}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"\",\"permissions\":{}}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"" U "0\",\"permissions\":{}}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"aaaaaaaa00000000000000000000000000001\","
+    "\"permissions\":{}}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"gaaaaaaa-0000-0000-0000-000000000001\","
+    "\"permissions\":{}}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"" U "\"}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"" U "\",\"permissions\":[]}]",
+    "[{\"tenantId\":\"" T "\",\"objectId\":\"" U
+    "\",\"applicationId\":\"\",\"permissions\":{}}]",
+    "[" ENTRY(U, "\"get\"", "[]") "]",
+    "[" ENTRY(U, "[1]", "[]") "]",
+    "[" ENTRY(U, "[\"\"]", "[]") "]",
+    "[" ENTRY(U, "[\"set\"]", "[]") "]",
+    "[" ENTRY(U, "[]", "[\"sign\"]") "]",
+    "[" ENTRY(U, "[]", "[\"get \"]") "]",
+};
+
+Test(policies, what_is_no_policy_is_refused_by_name)
+{
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct kv_access_policies *policies = NULL;
+        struct kv_err err = KV_ERR_INIT;
+        json_t *json = json_loads(bad[i], JSON_DECODE_ANY, NULL);
+        cr_assert_eq(kv_access_policies_parse(json, &policies, &err), KV_E_INVALID,
+                     "%s", bad[i]);
+        cr_assert_str_eq(err.id, "access.bad-policy");
+        cr_assert_not_null(strstr(err.message, "accessPolicies"), "%s", err.message);
+        cr_assert_null(policies);
+        json_decref(json);
+    }
+}
+
+static json_t *many(size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) {
+        char oid[37];
+        (void)snprintf(oid, sizeof(oid), "aaaaaaaa-0000-0000-0000-%012zx", i);
+        json_array_append_new(array,
+                              json_pack("{s:s,s:s,s:{s:[s]}}", "tenantId", T,
+                                        "objectId", oid, "permissions", "keys", "get"));
+    }
+    return array;
+}
+
+Test(policies, there_are_at_most_1024)
+{
+    struct kv_access_policies *full = NULL;
+    struct kv_access_policies *out = NULL;
+    struct kv_err err = KV_ERR_INIT;
+    json_t *array = many(KV_ACCESS_POLICIES_MAX);
+    cr_assert_eq(kv_access_policies_parse(array, &full, NULL), 0);
+    json_decref(array);
+    array = many(KV_ACCESS_POLICIES_MAX + 1);
+    cr_assert_eq(kv_access_policies_parse(array, &out, &err), KV_E_INVALID);
+    cr_assert_str_eq(err.id, "access.too-many-policies");
+    json_decref(array);
+    struct kv_access_policies *one = parse("[" ENTRY(A, "[\"get\"]", "[]") "]");
+    struct kv_err again = KV_ERR_INIT;
+    cr_assert_eq(kv_access_policies_change(full, KV_POLICY_ADD, one, &out, &again),
+                 KV_E_INVALID);
+    cr_assert_str_eq(again.id, "access.too-many-policies");
+    cr_assert_null(out);
+    cr_assert_eq(kv_access_policies_change(full, KV_POLICY_ADD, full, &out, NULL), 0);
+    cr_assert_not_null(kv_access_policies_at(out, KV_ACCESS_POLICIES_MAX - 1));
+    kv_access_policies_free(out);
+    kv_access_policies_free(one);
+    kv_access_policies_free(full);
+}
+
+#define LIST(ENTRIES) "[" ENTRIES "]"
+#define WRITTEN(OID, KEYS, SECRETS)                                                    \
+    "{\"tenantId\":\"" T "\",\"objectId\":\"" OID "\",\"permissions\":{\"keys\":" KEYS \
+    ",\"secrets\":" SECRETS ",\"certificates\":[],\"storage\":[]}}"
+
+static const struct {
+    enum kv_policy_change how;
+    const char *before;
+    const char *change;
+    const char *after;
+} changes[] = {
+    {KV_POLICY_ADD, LIST(""), LIST(ENTRY(U, "[\"get\"]", "[]")),
+     LIST(WRITTEN(U, "[\"get\"]", "[]"))},
+    {KV_POLICY_ADD, LIST(ENTRY(U, "[\"get\"]", "[]")),
+     LIST(ENTRY(U, "[\"sign\"]", "[\"set\"]")),
+     LIST(WRITTEN(U, "[\"sign\",\"get\"]", "[\"set\"]"))},
+    {KV_POLICY_REPLACE,
+     LIST(ENTRY(U, "[\"get\"]", "[\"get\"]") "," ENTRY(V, "[\"get\"]", "[]")),
+     LIST(ENTRY(U, "[\"sign\"]", "[]")),
+     LIST(WRITTEN(U, "[\"sign\"]", "[]") "," WRITTEN(V, "[\"get\"]", "[]"))},
+    {KV_POLICY_REPLACE, LIST(""), LIST(ENTRY(U, "[\"sign\"]", "[]")),
+     LIST(WRITTEN(U, "[\"sign\"]", "[]"))},
+    {KV_POLICY_REMOVE, LIST(ENTRY(U, "[\"get\",\"sign\"]", "[]")),
+     LIST(ENTRY(U, "[\"get\",\"list\"]", "[]")), LIST(WRITTEN(U, "[\"sign\"]", "[]"))},
+    {KV_POLICY_REMOVE,
+     LIST(ENTRY(U, "[\"get\"]", "[]") "," ENTRY(V, "[\"get\"]", "[]")),
+     LIST(ENTRY(U, "[\"get\"]", "[]")), LIST(WRITTEN(V, "[\"get\"]", "[]"))},
+    {KV_POLICY_REMOVE, LIST(ENTRY(V, "[\"get\"]", "[]")),
+     LIST(ENTRY(V, "[\"get\"]", "[]") "," ENTRY(U, "[\"get\"]", "[]")), LIST("")},
+};
+
+Test(policies, a_list_is_added_to_replaced_in_and_removed_from)
+{
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct kv_access_policies *before = parse(changes[i].before);
+        struct kv_access_policies *change = parse(changes[i].change);
+        struct kv_access_policies *after = NULL;
+        cr_assert_eq(
+            kv_access_policies_change(before, changes[i].how, change, &after, NULL), 0);
+        is_written(after, changes[i].after);
+        kv_access_policies_free(after);
+        kv_access_policies_free(change);
+        kv_access_policies_free(before);
+    }
+}
