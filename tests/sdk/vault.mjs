@@ -67,6 +67,38 @@ export const isVersion = /^[0-9a-f]{32}$/;
 export const seconds = (date) => Math.trunc(date.getTime() / 1000);
 export const inDays = (days) => new Date((seconds(new Date()) + days * 86400) * 1000);
 
+// What a client that is made with `wire.options` sends and gets, as HTTP has it.
+export class Wire {
+  seen = [];
+  options = {
+    additionalPolicies: [{
+      position: "perRetry",
+      policy: {
+        name: "wire",
+        sendRequest: async (request, next) => {
+          const { method, body } = request;
+          const { pathname, search, href } = new URL(request.url);
+          const one = { method, path: pathname, query: search, url: href, body };
+          one.sent = request.headers.toJSON();
+          this.seen.push(one);
+          const response = await next(request);
+          one.status = response.status;
+          one.headers = response.headers;
+          one.text = response.bodyAsText;
+          return response;
+        },
+      },
+    }],
+  };
+  // The last request that was answered, and its JSON.
+  get last() {
+    return this.seen.at(-1);
+  }
+  get json() {
+    return JSON.parse(this.last.text);
+  }
+}
+
 // A directory for openssl(1), which makes what clients would bring along.
 export class Workshop {
   dir = mkdtempSync(path.join(tmpdir(), "keyvault-sdk."));
