@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lifecycle/api/caller.h"
 #include "lifecycle/api/internal.h"
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
-#include "lifecycle/auth/token.h"
 #include "lifecycle/service/blob.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"
@@ -55,9 +55,8 @@ static void set_headers(struct kv_service *service, struct kv_http_request *requ
     set_header(request, "x-ms-keyvault-service-version", KV_VERSION);
 }
 
-/* Answer a request with a JSON body, which is taken; NULL: an empty reply. */
-static void answer(struct kv_service *service, struct kv_http_request *request,
-                   int status, json_t *body)
+void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
+                    int status, json_t *body)
 {
     struct kv_buf text;
     kv_buf_init_secret(&text, REPLY_MAX);
@@ -103,7 +102,7 @@ static void reply_and_end(struct kv_call *call, int status, json_t *body)
     struct kv_http_request *request = call->request;
     call->request = NULL;
     if (request != NULL)
-        answer(call->task.service, request, status, body);
+        kv_call_answer(call->task.service, request, status, body);
     else
         json_decref(body);
     end(call);
@@ -188,18 +187,11 @@ static void refuse_unauthorized(struct kv_service *service,
     struct kv_http_error error = {401, "Unauthorized", NULL};
     if (kv_challenge_format(&challenge, value, sizeof(value)) == 0)
         set_header(request, "WWW-Authenticate", value);
-    answer(service, request, 401,
-           kv_error_body(&error, "The request carries no valid bearer token.",
-                         "api.unauthorized",
-                         "get a token from the authority named in WWW-Authenticate"));
-}
-
-static bool has_token(const struct kv_service *service,
-                      const struct kv_http_request *request)
-{
-    return service->has_token &&
-           kv_token_matches(kv_http_header(request, "authorization"),
-                            service->token_sha256);
+    kv_call_answer(
+        service, request, 401,
+        kv_error_body(&error, "The request carries no valid bearer token.",
+                      "api.unauthorized",
+                      "get a token from the authority named in WWW-Authenticate"));
 }
 
 /* Before the body is read: a client's first request has neither token nor body, and
@@ -207,7 +199,9 @@ static bool has_token(const struct kv_service *service,
 static int on_head(void *arg, struct kv_http_request *request)
 {
     struct kv_service *service = arg;
-    if (kv_http_peer(request)->is_unix || has_token(service, request))
+    struct kv_principal principal;
+    if (kv_authority_serves(request) ||
+        kv_caller_find(service, request, &principal) != KV_CALLER_NOBODY)
         return 0;
     refuse_unauthorized(service, request);
     return 1;
@@ -215,7 +209,10 @@ static int on_head(void *arg, struct kv_http_request *request)
 
 static void on_request(void *arg, struct kv_http_request *request)
 {
-    kv_call_start(arg, request);
+    if (kv_authority_serves(request))
+        kv_authority_start(arg, request);
+    else
+        kv_call_start(arg, request);
 }
 
 static const char *on_error(void *arg, int status, struct kv_buf *body)
@@ -269,40 +266,22 @@ static void on_principal(void *arg, int rc, const struct kv_principal *principal
     dispatch(call);
 }
 
-static void set_admin(struct kv_call *call, const char *id)
-{
-    call->principal.kind = KV_PRINCIPAL_ADMIN;
-    kv_str_cut(call->principal.id, sizeof(call->principal.id), id, strlen(id));
-    dispatch(call);
-}
-
 static void find_principal(struct kv_call *call)
 {
     struct kv_service *service = call->task.service;
     const struct kv_http_peer *peer = kv_http_peer(call->request);
     call->is_local = peer->is_unix;
-    if (!peer->is_unix) {
-        if (has_token(service, call->request)) {
-            set_admin(call, "token:dev-administrator");
-            return;
-        }
+    switch (kv_caller_find(service, call->request, &call->principal)) {
+    case KV_CALLER_KNOWN:
+        dispatch(call);
+        return;
+    case KV_CALLER_NOBODY:
         refuse_unauthorized(service, call->request);
         call->request = NULL;
         end(call);
         return;
-    }
-    if (peer->uid == service->admin_uid) {
-        char id[KV_PRINCIPAL_MAX];
-        (void)snprintf(id, sizeof(id), "unix:#%u", (unsigned)peer->uid);
-        set_admin(call, id);
-        return;
-    }
-    const struct kv_principal *known =
-        kv_principals_find(service->principals, peer->uid);
-    if (known != NULL) {
-        call->principal = *known;
-        dispatch(call);
-        return;
+    case KV_CALLER_ASK:
+        break;
     }
     int rc = kv_principals_resolve(service->principals, peer->uid, on_principal, call);
     if (rc != 0)
@@ -313,7 +292,7 @@ void kv_call_start(struct kv_service *service, struct kv_http_request *request)
 {
     struct kv_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {
-        answer(service, request, 500, NULL);
+        kv_call_answer(service, request, 500, NULL);
         return;
     }
     kv_task_init(&call->task, service,

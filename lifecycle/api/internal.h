@@ -32,6 +32,25 @@ const char *kv_route_collection(const struct kv_route *route);
  * api.denied-by-policy where access policies do. */
 int kv_call_check_access(const struct kv_call *call, struct kv_err *err) KV_MUST_CHECK;
 
+/* --- call.c ---------------------------------------------------------------------- */
+
+/* Answer a request with a JSON body, which is taken, and the headers of every reply;
+ * NULL: an empty reply. */
+void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
+                    int status, json_t *body);
+
+/* --- authority.c ----------------------------------------------------------------- */
+
+/* Whether a request is for the token authority: "/TENANT/oauth2/v2.0/token",
+ * "/TENANT/v2.0/.well-known/openid-configuration", "/TENANT/discovery/v2.0/keys". These
+ * need no caller. */
+bool kv_authority_serves(const struct kv_http_request *request);
+
+/* Answer such a request (OpenID Connect Discovery 1.0 §4, RFC 7517 §5, RFC 6749 §4.4,
+ * RFC 7523 §2.2). Errors are those of OAuth (RFC 6749 §5.2), with the numbers that
+ * clients of the contract know. */
+void kv_authority_start(struct kv_service *service, struct kv_http_request *request);
+
 /* --- doctor.c -------------------------------------------------------------------- */
 
 /* GET /keyvault/v1/doctor: {"time","store":{"path","freeBytes","totalBytes"},"grant"};

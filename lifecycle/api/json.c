@@ -7,33 +7,10 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
+#include "lifecycle/auth/jose.h"
 #include "store/core/b64.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
-
-/* Deepest nesting of brackets outside strings. */
-static unsigned depth_of(const uint8_t *data, size_t len)
-{
-    unsigned depth = 0;
-    unsigned deepest = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = data[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            deepest = ++depth > deepest ? depth : deepest;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return deepest;
-}
 
 int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *err)
 {
@@ -41,7 +18,7 @@ int kv_json_parse(const uint8_t *data, size_t len, json_t **out, struct kv_err *
     if (len == 0)
         return kv_err_set(err, KV_E_INVALID, "api.no-body",
                           "Request body not specified");
-    if (depth_of(data, len) > KV_JSON_DEPTH_MAX)
+    if (kv_json_depth(data, len) > KV_JSON_DEPTH_MAX)
         return kv_err_set(err, KV_E_INVALID, "api.bad-body",
                           "the request body nests deeper than %d levels",
                           KV_JSON_DEPTH_MAX);

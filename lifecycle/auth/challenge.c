@@ -10,16 +10,33 @@
 
 #include "store/core/str.h"
 
-int kv_challenge_format(const struct kv_challenge *challenge, char *out,
+int kv_authority_format(const struct kv_challenge *challenge, char *out,
                         size_t out_size)
 {
     const char *local = strcmp(challenge->domain, "vault.localhost") == 0
                             ? "localhost"
                             : challenge->domain;
-    int n = snprintf(out, out_size,
-                     "Bearer authorization=\"https://%s:%u/%s\", "
-                     "resource=\"https://%s\"",
-                     local, challenge->port, challenge->tenant, challenge->domain);
+    int n = snprintf(out, out_size, "https://%s:%u/%s", local, challenge->port,
+                     challenge->tenant);
+    return n > 0 && (size_t)n < out_size ? 0 : KV_E_TOO_BIG;
+}
+
+int kv_resource_format(const struct kv_challenge *challenge, char *out, size_t out_size)
+{
+    int n = snprintf(out, out_size, "https://%s", challenge->domain);
+    return n > 0 && (size_t)n < out_size ? 0 : KV_E_TOO_BIG;
+}
+
+int kv_challenge_format(const struct kv_challenge *challenge, char *out,
+                        size_t out_size)
+{
+    char authority[300];
+    int rc = kv_authority_format(challenge, authority, sizeof(authority));
+    if (rc != 0)
+        return rc;
+    int n =
+        snprintf(out, out_size, "Bearer authorization=\"%s\", resource=\"https://%s\"",
+                 authority, challenge->domain);
     return n > 0 && (size_t)n < out_size ? 0 : KV_E_TOO_BIG;
 }
 

@@ -16,6 +16,13 @@ struct kv_challenge {
     uint16_t port;
 };
 
+/* Write "https://HOST:PORT/TENANT" of our own token authority, and the resource that
+ * tokens are for ("https://DOMAIN"); KV_E_TOO_BIG if it does not fit. */
+int kv_authority_format(const struct kv_challenge *challenge, char *out,
+                        size_t out_size) KV_MUST_CHECK;
+int kv_resource_format(const struct kv_challenge *challenge, char *out,
+                       size_t out_size) KV_MUST_CHECK;
+
 /* Write the value of WWW-Authenticate; KV_E_TOO_BIG if it does not fit. */
 int kv_challenge_format(const struct kv_challenge *challenge, char *out,
                         size_t out_size) KV_MUST_CHECK;

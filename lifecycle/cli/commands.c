@@ -206,6 +206,14 @@ static const struct kv_flag issuer_update[] = {
     {0},
 };
 
+static const struct kv_flag app_create[] = {
+    {"role", "ROLE", "a role for it, for example secrets-user"},
+    {"scope", "SCOPE", "where: /, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
+    {"certificate", "FILE", "its certificate in PEM, instead of a secret"},
+    {"tenant", "UUID", "the tenant that its tokens are of (the installation's)"},
+    {0},
+};
+
 static const struct kv_flag access_flags[] = {
     {"role", "ROLE", "for example administrator, crypto-user, tls-server, reader"},
     {"scope", "SCOPE", "/, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
@@ -222,6 +230,12 @@ static const char policy_notes[] =
     "replace its members. It waits until the certificate is issued.";
 static const char grant_notes[] =
     "PRINCIPAL is unix:USER, unixgroup:GROUP, app:ID, user:ID or mtls:SPKI-SHA256.";
+static const char app_notes[] =
+    "The secret is shown this once. A client signs in with tenant, client id and "
+    "secret\n"
+    "at the authority that the API names: in --dev KEYVAULT_AUTHORITY of DIR/env.";
+static const char app_secret_notes[] =
+    "The former secret and the tokens that were got with it end at once.";
 static const char policy_verb_notes[] =
     "  cert policy show NAME   the policy of a certificate, in JSON\n"
     "  cert policy set NAME    change it: the flags replace its members, --policy "
@@ -325,6 +339,14 @@ const struct kv_command kv_commands[] = {
         kv_issuer_update_run),
     ROW("issuer", "delete", "NAME", "Delete an issuer", none, NULL,
         kv_issuer_delete_run),
+    ROW("app", "create", "NAME", "Register an application that signs in by itself",
+        app_create, app_notes, kv_app_create_run),
+    ROW("app", "list", "", "List the applications", none, NULL, kv_app_list_run),
+    ROW("app", "show", "NAME|ID", "Show an application", none, NULL, kv_app_show_run),
+    ROW("app", "delete", "NAME|ID", "Delete an application and end its tokens", none,
+        NULL, kv_app_delete_run),
+    ROW("app", "secret", "rotate NAME|ID", "Give an application a new secret", none,
+        app_secret_notes, kv_app_secret_run),
     ROW("access", "grant", "PRINCIPAL", "Give a role to somebody", access_flags,
         grant_notes, kv_access_grant_run),
     ROW("access", "list", "", "List who has which role", none, NULL,

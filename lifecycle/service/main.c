@@ -30,6 +30,7 @@
 #include "lifecycle/service/boot.h"
 #include "lifecycle/service/grants.h"
 #include "lifecycle/service/harden.h"
+#include "lifecycle/service/identity.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/options.h"
 #include "store/core/secret.h"
@@ -265,7 +266,7 @@ static void on_tls_ready(void *arg, int rc, const struct kv_err *err)
     tell_ready(app);
 }
 
-static void on_booted(void *arg, int rc, const struct kv_err *err)
+static void on_identity_ready(void *arg, int rc, const struct kv_err *err)
 {
     struct app *app = arg;
     if (rc == 0 && app->boot.tls_names == NULL) {
@@ -275,6 +276,20 @@ static void on_booted(void *arg, int rc, const struct kv_err *err)
     struct kv_err local = KV_ERR_INIT;
     if (rc == 0) {
         rc = kv_tls_start(&app->service, app->tls_names, &app->leaf, on_tls_ready, app);
+        if (rc == 0)
+            return;
+        kv_err_set(&local, rc, "service.no-memory", "out of memory");
+        err = &local;
+    }
+    boot_failed(app, err);
+}
+
+static void on_booted(void *arg, int rc, const struct kv_err *err)
+{
+    struct app *app = arg;
+    struct kv_err local = KV_ERR_INIT;
+    if (rc == 0) {
+        rc = kv_identity_start(&app->service, on_identity_ready, app);
         if (rc == 0)
             return;
         kv_err_set(&local, rc, "service.no-memory", "out of memory");
@@ -474,6 +489,7 @@ static int open_service(struct app *app, struct kv_err *err)
     app->boot.tls_names = app->options.host[0] != '\0' ? app->tls_names : NULL;
     KV_TRY(kv_assignments_new(&service->assignments));
     KV_TRY(kv_principals_new(&service->principals, &app->loop, service->clock));
+    KV_TRY(kv_identity_new(&service->identity));
     KV_TRY(kv_engine_new(&service->engine, service));
 out:
     if (rc != 0)
@@ -525,6 +541,7 @@ static int run(struct app *app)
     kv_engine_free(app->service.engine);
     kv_service_vaults_free(&app->service);
     kv_principals_free(app->service.principals);
+    kv_identity_free(app->service.identity);
     kv_assignments_free(app->service.assignments);
     kv_wipe(app->token, sizeof(app->token));
     kv_log(app->service.log, KV_LOG_INFO, "service.stopped",

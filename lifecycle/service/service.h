@@ -16,6 +16,7 @@ struct kv_keyring;
 struct kv_assignments;
 struct kv_principals;
 struct kv_engine;
+struct kv_identity;
 
 struct kv_access_policies; /* auth/policies.h */
 
@@ -73,6 +74,7 @@ struct kv_service {
     struct kv_assignments *assignments; /* service/assignments.h */
     struct kv_principals *principals;   /* auth/principal.h */
     struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
+    struct kv_identity *identity;       /* service/identity.h */
     size_t n_running;                   /* operations of tasks under way */
     bool is_stopping;                   /* no task may start another operation */
     bool is_ready;                      /* vaults, assignments and token are loaded */

@@ -51,7 +51,7 @@ struct kv_job *kv_job_queue_pop(struct kv_job_queue *queue)
 
 static bool kind_is_known(uint8_t kind)
 {
-    return kind >= KV_KIND_KEY && kind <= KV_KIND_VAULT_KEY;
+    return kind >= KV_KIND_KEY && kind <= KV_KIND_LAST;
 }
 
 static bool name_is_good(const char name[KV_NAME_MAX + 1], bool may_be_empty)

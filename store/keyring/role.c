@@ -21,7 +21,7 @@ void kv_ident_put(struct kv_buf *out, const struct kv_ident *ident)
 void kv_ident_read(struct kv_wire *wire, struct kv_ident *ident)
 {
     kv_wire_raw(wire, ident->vault, KV_ID_LEN);
-    ident->kind = kv_codec_u8(wire, KV_KIND_KEY, KV_KIND_VAULT_KEY);
+    ident->kind = kv_codec_u8(wire, KV_KIND_KEY, KV_KIND_LAST);
     kv_wire_str(wire, ident->name, sizeof(ident->name));
     kv_wire_raw(wire, ident->version, KV_ID_LEN);
     ident->term = kv_wire_u32(wire);

@@ -71,6 +71,8 @@ enum kv_kind {
     KV_KIND_VAULT = 9,
     KV_KIND_SYSTEM = 10,    /* the API's own TLS key, token hashes */
     KV_KIND_VAULT_KEY = 11, /* a wrapped vault key: not sealed by itself */
+    KV_KIND_APP = 12,       /* an application that may sign in */
+    KV_KIND_LAST = KV_KIND_APP,
 };
 
 /* What a sealed row is; every field is authenticated. */

@@ -14,3 +14,4 @@ import "./polling.mjs";
 import "./traps.mjs";
 import "./limits.mjs";
 import "./many.mjs";
+import "./identity.mjs";

@@ -16,6 +16,7 @@
 #include "lifecycle/api/call.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/service/assignments.h"
+#include "lifecycle/service/identity.h"
 #include "lifecycle/service/keyring.h"
 #include "store/db/memory.h"
 #include "tests/support/fixture.h"
@@ -86,6 +87,7 @@ void desk_init(struct desk *desk)
     cr_assert_eq(kv_assignments_new(&service->assignments), 0);
     cr_assert_eq(kv_principals_new(&service->principals, &desk->loop, service->clock),
                  0);
+    cr_assert_eq(kv_identity_new(&service->identity), 0);
     open_http(desk);
 }
 
@@ -121,6 +123,7 @@ void desk_fini(struct desk *desk)
     kv_service_vaults_free(&desk->service);
     kv_principals_free(desk->service.principals);
     kv_assignments_free(desk->service.assignments);
+    kv_identity_free(desk->service.identity);
     kv_room_fini(&desk->room);
     (void)unlink(desk->path);
     cr_assert_eq(rmdir(desk->dir), 0);

@@ -152,7 +152,8 @@ Test(role, refuses_values_out_of_range)
     struct kv_buf again;
     kv_buf_init(&again, KV_FRAME_MAX_ROLE);
     REFUSED(rows, "kind 0", {.n = 1});
-    REFUSED(rows, "kind 12", {.n = 1, .row = {{.ident = {.kind = 12}}}});
+    REFUSED(rows, "kind behind the last",
+            {.n = 1, .row = {{.ident = {.kind = KV_KIND_LAST + 1}}}});
     REFUSED(rows, "positive status", {.n = 1, .row = {{.ident = IDENT, .status = 1}}});
     REFUSED(infos, "key without a type", {.n = 1});
     REFUSED(usage, "counts of no key", {.n = 1});

@@ -400,7 +400,7 @@ EACH(refuses_what_is_malformed_at_once)
     cr_expect_eq(box_apply(box, &change, 1), KV_E_INVALID, "no end of the name");
     change = box_put(0, "a", 0, 0);
     cr_expect_eq(box_apply(box, &change, 1), KV_E_INVALID, "no kind");
-    change = box_put(KV_KIND_VAULT_KEY + 1, "a", 0, 0);
+    change = box_put(KV_KIND_LAST + 1, "a", 0, 0);
     cr_expect_eq(box_apply(box, &change, 1), KV_E_INVALID, "unknown kind");
     change = box_put(KV_KIND_POLICY, "a", 1, 0);
     cr_expect_eq(box_apply(box, &change, 1), KV_E_INVALID, "kind without versions");

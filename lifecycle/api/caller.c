@@ -1,0 +1,193 @@
+/*
+ * From a request to a principal.
+ *
+ * A token is first looked up among those that were good within the last minute, then
+ * verified: that costs one signature check, and none at all unless its issuer and its
+ * kid are plausible. Either way the application has to be there still, in the
+ * generation that the token was made for.
+ */
+#include "lifecycle/api/caller.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lifecycle/auth/jwt.h"
+#include "lifecycle/auth/principal.h"
+#include "lifecycle/auth/token.h"
+#include "lifecycle/service/identity.h"
+#include "store/core/str.h"
+
+const char *kv_bearer_token(const char *authorization)
+{
+    if (authorization == NULL || strncasecmp(authorization, "Bearer ", 7) != 0)
+        return NULL;
+    const char *token = authorization + 7;
+    while (*token == ' ')
+        token++;
+    return *token != '\0' ? token : NULL;
+}
+
+static void set_admin(struct kv_principal *out, const char *id)
+{
+    out->kind = KV_PRINCIPAL_ADMIN;
+    kv_str_cut(out->id, sizeof(out->id), id, strlen(id));
+}
+
+/* --- our own tokens ----------------------------------------------------------------
+ */
+
+static int copy_claim(const struct kv_jwt *jwt, const char *claim, char *out,
+                      size_t out_size)
+{
+    const char *text = kv_jwt_text(jwt, claim);
+    return text != NULL ? kv_str_copy(out, out_size, text) : KV_E_DENIED;
+}
+
+/* What an own token that was verified says of its application. */
+static int read_claims(const struct kv_jwt *jwt, struct kv_caller_id *out)
+{
+    struct kv_principal *principal = &out->principal;
+    int rc = 0;
+    memset(out, 0, sizeof(*out));
+    principal->kind = KV_PRINCIPAL_APP;
+    KV_TRY(copy_claim(jwt, "tid", principal->tenant, sizeof(principal->tenant)));
+    KV_TRY(copy_claim(jwt, "oid", principal->oid, sizeof(principal->oid)));
+    KV_TRY(copy_claim(jwt, "appid", principal->app, sizeof(principal->app)));
+    (void)snprintf(principal->id, sizeof(principal->id), "app:%s", principal->app);
+    out->generation = json_integer_value(json_object_get(jwt->claims, "gen"));
+    out->exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));
+out:
+    return rc;
+}
+
+static int verify_own(const struct kv_service *service, const struct kv_jwt *jwt,
+                      struct kv_caller_id *out, struct kv_err *err)
+{
+    char issuer[320];
+    char resource[256];
+    const char *tenant = kv_jwt_text(jwt, "tid");
+    if (tenant == NULL || !kv_identity_has_tenant(service, tenant))
+        return kv_err_set(err, KV_E_DENIED, "jwt.wrong-issuer",
+                          "the token is of no tenant of this installation");
+    kv_identity_issuer(service, tenant, issuer, sizeof(issuer));
+    kv_identity_resource(service, resource, sizeof(resource));
+    const struct kv_jwt_rules rules = {
+        .issuer = issuer, .audience = resource, .algs = KV_JOSE_BIT(KV_JOSE_ES256)};
+    int rc = kv_jwt_check(jwt, &service->identity->keys, &rules,
+                          kv_now_s(service->clock), err);
+    if (rc != 0)
+        return rc;
+    rc = read_claims(jwt, out);
+    return rc == 0 ? 0
+                   : kv_err_set(err, KV_E_DENIED, "jwt.bad-claims",
+                                "the token does not say whose it is");
+}
+
+/* The application may have been deleted, or its credentials renewed. */
+static int check_app(const struct kv_service *service, const struct kv_caller_id *id,
+                     struct kv_err *err)
+{
+    const struct kv_app *app =
+        kv_apps_by_client(service->identity->apps, id->principal.app);
+    if (app != NULL && app->generation == id->generation &&
+        strcmp(app->object_id, id->principal.oid) == 0 &&
+        kv_str_equal_nocase(app->tenant, id->principal.tenant))
+        return 0;
+    return kv_err_set(err, KV_E_DENIED, "jwt.revoked",
+                      "the application was deleted or its credentials were renewed");
+}
+
+static int find_token(struct kv_service *service, const char *token,
+                      struct kv_principal *out, struct kv_err *err)
+{
+    struct kv_identity *identity = service->identity;
+    const int64_t now_s = kv_now_s(service->clock);
+    const int64_t now_ms = kv_monotonic_ms(service->clock);
+    struct kv_jwt jwt;
+    struct kv_caller_id read;
+    const struct kv_caller_id *id =
+        kv_token_cache_find(identity->cache, token, now_s, now_ms);
+    int rc = 0;
+    if (id == NULL) {
+        rc = kv_jwt_parse(token, strlen(token), &jwt, err);
+        if (rc != 0)
+            return rc;
+        rc = verify_own(service, &jwt, &read, err);
+        kv_jwt_free(&jwt);
+        if (rc != 0)
+            return rc;
+        kv_token_cache_put(identity->cache, token, &read, now_ms);
+        id = &read;
+    }
+    rc = check_app(service, id, err);
+    if (rc == 0)
+        *out = id->principal;
+    return rc;
+}
+
+/* A vault is of one tenant, and answers nobody of another. */
+static int check_tenant(struct kv_service *service,
+                        const struct kv_http_request *request,
+                        const struct kv_principal *principal, struct kv_err *err)
+{
+    const struct kv_vault *vault =
+        kv_service_vault_by_host(service, kv_http_header(request, "host"));
+    const char *tenant =
+        vault != NULL && vault->tenant[0] != '\0' ? vault->tenant : service->tenant;
+    if (kv_str_equal_nocase(principal->tenant, tenant))
+        return 0;
+    return kv_err_set(err, KV_E_DENIED, "jwt.wrong-tenant",
+                      "the token is of another tenant than the vault");
+}
+
+/* --- any of them -------------------------------------------------------------------
+ */
+
+static enum kv_caller find_bearer(struct kv_service *service,
+                                  const struct kv_http_request *request,
+                                  struct kv_principal *out)
+{
+    struct kv_err err = KV_ERR_INIT;
+    const char *header = kv_http_header(request, "authorization");
+    const char *token = kv_bearer_token(header);
+    if (token == NULL)
+        return KV_CALLER_NOBODY;
+    if (service->has_token && kv_token_matches(header, service->token_sha256)) {
+        set_admin(out, "token:dev-administrator");
+        return KV_CALLER_KNOWN;
+    }
+    if (service->identity == NULL)
+        return KV_CALLER_NOBODY;
+    int rc = find_token(service, token, out, &err);
+    if (rc == 0)
+        rc = check_tenant(service, request, out, &err);
+    if (rc == 0)
+        return KV_CALLER_KNOWN;
+    kv_log(service->log, KV_LOG_DEBUG, "auth.token-refused",
+           KV_S("error", err.id[0] != '\0' ? err.id : kv_code_name(rc)),
+           KV_S("peer", kv_http_peer(request)->address));
+    return KV_CALLER_NOBODY;
+}
+
+enum kv_caller kv_caller_find(struct kv_service *service,
+                              const struct kv_http_request *request,
+                              struct kv_principal *out)
+{
+    const struct kv_http_peer *peer = kv_http_peer(request);
+    memset(out, 0, sizeof(*out));
+    if (!peer->is_unix)
+        return find_bearer(service, request, out);
+    if (peer->uid == service->admin_uid) {
+        char id[KV_PRINCIPAL_MAX];
+        (void)snprintf(id, sizeof(id), "unix:#%u", (unsigned)peer->uid);
+        set_admin(out, id);
+        return KV_CALLER_KNOWN;
+    }
+    const struct kv_principal *known =
+        kv_principals_find(service->principals, peer->uid);
+    if (known == NULL)
+        return KV_CALLER_ASK;
+    *out = *known;
+    return KV_CALLER_KNOWN;
+}
