@@ -245,14 +245,12 @@ void kv_access_decide_management(const struct kv_principal *principal,
     out->allowed = 0;
 }
 
-/* Whether a scope holds the collection or something in it. */
-static bool reaches(const char *scope, const struct kv_access_object *collection)
+/* Whether a scope is something in the collection. */
+static bool is_inside(const char *scope, const struct kv_access_object *collection)
 {
     const char *rest = NULL;
-    if (strcmp(scope, "/") == 0)
-        return true;
     return has_part(scope, collection->vault, &rest) &&
-           (*rest == '\0' || has_part(rest, collection->collection, &rest));
+           has_part(rest, collection->collection, &rest);
 }
 
 static bool touches_by_assignments(const struct kv_principal *principal,
@@ -267,7 +265,7 @@ static bool touches_by_assignments(const struct kv_principal *principal,
             if (strcmp(assignment->principal, name) != 0)
                 break;
             if ((assignment->actions & actions) != 0 &&
-                reaches(assignment->scope, collection))
+                is_inside(assignment->scope, collection))
                 return true;
         }
     }
@@ -318,8 +316,8 @@ int kv_principal_parse(const char *text, char out[KV_PRINCIPAL_MAX], struct kv_e
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!kv_str_has_prefix(text, kinds[i]) || !is_word(text + strlen(kinds[i])))
             continue;
-        if (kv_str_copy(out, KV_PRINCIPAL_MAX, text) == 0)
-            return 0;
+        kv_str_cut(out, KV_PRINCIPAL_MAX, text, strlen(text));
+        return 0;
     }
     kv_err_set(err, KV_E_INVALID, "access.bad-principal",
                "the principal is not of the form KIND:NAME");
@@ -386,7 +384,7 @@ static bool from_url(const char *url, char *out, size_t out_size)
         path_len--;
     int n =
         snprintf(out, out_size, "%.*s%.*s", (int)name_len, host, (int)path_len, path);
-    return name_len > 0 && n > 0 && (size_t)n < out_size;
+    return name_len > 0 && (size_t)n < out_size;
 }
 
 int kv_scope_parse(const char *text, const char *default_vault, char *out,
@@ -412,5 +410,5 @@ int kv_scope_parse(const char *text, const char *default_vault, char *out,
     else
         n = snprintf(out, out_size, "/%s/%s/%s", parts.part[0], parts.part[1],
                      parts.part[2]);
-    return n > 0 && (size_t)n < out_size ? 0 : bad_scope(err);
+    return (size_t)n < out_size ? 0 : bad_scope(err);
 }

@@ -100,7 +100,7 @@ static int compare_oids(const void *a, const void *b)
     int order = strcmp((*left)->oid, (*right)->oid);
     if (order != 0)
         return order;
-    return *left < *right ? -1 : 1; /* the same array: in the order they came */
+    return (*left > *right) - (*left < *right); /* one array: in the order they came */
 }
 
 static int no_memory(struct kv_err *err)
@@ -206,19 +206,15 @@ static void unite(struct kv_access_policy *item, const struct kv_access_policy *
         item->given[area] |= with->given[area];
 }
 
-/* Add an entry, or its permissions to the same one. There is room for `max`. */
-static int add(struct kv_access_policies *policies, size_t max,
-               const struct kv_access_policy *entry, struct kv_err *err)
+/* Add an entry, or its permissions to the same one. There is room. */
+static void add(struct kv_access_policies *policies,
+                const struct kv_access_policy *entry)
 {
     struct kv_access_policy *same = find_same(policies, entry);
-    if (same != NULL) {
+    if (same != NULL)
         unite(same, entry);
-        return 0;
-    }
-    if (policies->n == max)
-        return too_many(err);
-    policies->items[policies->n++] = *entry;
-    return 0;
+    else
+        policies->items[policies->n++] = *entry;
 }
 
 /* --- JSON ----------------------------------------------------------------------------
@@ -267,17 +263,14 @@ static bool read_permission(size_t area, const char *text, uint32_t *given)
 static int read_area(const json_t *list, size_t index, size_t area, uint32_t *given,
                      struct kv_err *err)
 {
-    size_t i = 0;
-    json_t *item = NULL;
     char member[40] = "permissions.";
     memcpy(member + strlen(member), areas[area].name, strlen(areas[area].name) + 1);
-    if (list == NULL || json_is_null(list))
+    if (list == NULL || json_typeof(list) == JSON_NULL)
         return 0;
-    if (!json_is_array(list))
+    if (json_typeof(list) != JSON_ARRAY)
         return bad(err, index, member, "must be an array of strings");
-    json_array_foreach((json_t *)list, i, item)
-    {
-        const char *text = json_string_value(item);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
         if (text == NULL || !read_permission(area, text, given))
             return bad(err, index, member, "names a permission that there is not");
     }
@@ -293,7 +286,7 @@ static int read_entry(const json_t *entry, size_t index, struct kv_access_policy
     memset(out, 0, sizeof(*out));
     KV_TRY(read_uuid(entry, index, "tenantId", out->tenant, err));
     KV_TRY(read_uuid(entry, index, "objectId", out->oid, err));
-    if (app != NULL && !json_is_null(app))
+    if (app != NULL && json_typeof(app) != JSON_NULL)
         KV_TRY(read_uuid(entry, index, "applicationId", out->app, err));
     if (!json_is_object(permissions))
         return bad(err, index, "permissions", "must be an object");
@@ -308,24 +301,21 @@ int kv_access_policies_parse(const json_t *array, struct kv_access_policies **ou
                              struct kv_err *err)
 {
     struct kv_access_policies *policies = NULL;
-    size_t i = 0;
-    json_t *item = NULL;
     int rc = 0;
     *out = NULL;
-    if (array == NULL || json_is_null(array))
+    if (array == NULL || json_typeof(array) == JSON_NULL)
         return 0;
-    if (!json_is_array(array))
+    if (json_typeof(array) != JSON_ARRAY)
         return kv_err_set(err, KV_E_INVALID, "access.bad-policy",
                           "accessPolicies must be an array");
     size_t n = json_array_size(array);
     if (n > KV_ACCESS_POLICIES_MAX)
         return too_many(err);
     KV_TRY(policies_new(&policies, n + 1, err));
-    json_array_foreach((json_t *)array, i, item)
-    {
+    for (size_t i = 0; i < n; i++) {
         struct kv_access_policy entry;
-        KV_TRY(read_entry(item, i, &entry, err));
-        KV_TRY(add(policies, n, &entry, err));
+        KV_TRY(read_entry(json_array_get(array, i), i, &entry, err));
+        add(policies, &entry);
     }
     finish(policies, out);
     return 0;
@@ -397,15 +387,15 @@ static void take_away(struct kv_access_policies *policies,
 static int change_one(struct kv_access_policies *policies, enum kv_policy_change how,
                       const struct kv_access_policy *entry, struct kv_err *err)
 {
-    struct kv_access_policy *same =
-        how == KV_POLICY_REPLACE ? find_same(policies, entry) : NULL;
-    if (how == KV_POLICY_REMOVE) {
+    struct kv_access_policy *same = find_same(policies, entry);
+    if (how == KV_POLICY_REMOVE)
         take_away(policies, entry);
-        return 0;
-    }
-    if (same == NULL)
-        return add(policies, KV_ACCESS_POLICIES_MAX, entry, err);
-    *same = *entry;
+    else if (same == NULL && policies->n == KV_ACCESS_POLICIES_MAX)
+        return too_many(err);
+    else if (same != NULL && how == KV_POLICY_REPLACE)
+        *same = *entry;
+    else
+        add(policies, entry);
     return 0;
 }
 

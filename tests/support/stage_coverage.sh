@@ -17,3 +17,12 @@ for folder in store/core store/keyring store/db lifecycle/certs; do
     echo "not ok coverage of $folder"
   fi
 done
+# What decides who may do what is covered whole: each line, each branch.
+for file in access policies; do
+  if gcovr --root . --filter "lifecycle/auth/$file\.c" --object-directory $build \
+    --exclude-throw-branches --fail-under-line 100 --fail-under-branch 100 $build; then
+    echo "ok coverage of lifecycle/auth/$file.c"
+  else
+    echo "not ok coverage of lifecycle/auth/$file.c"
+  fi
+done

@@ -3,6 +3,8 @@
  * decision fell; and what a user may write for a principal or a scope.
  */
 #include <criterion/criterion.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +189,32 @@ Test(access, a_decision_says_why)
         cr_assert_gt(strlen(kv_access_reason_text(reason)), 10);
 }
 
+Test(access, the_first_rule_that_gives_it_is_named)
+{
+    const struct kv_access_object key = {"v", "keys", "k"};
+    const struct kv_access_object vault = {"v", NULL, NULL};
+    const struct kv_principal alice = user("unix:alice", NULL);
+    const struct kv_assignment assignments[] = {
+        assign("unix:alice", "crypto-user", "/v"),
+        assign("unix:alice", "reader", "/"),
+        assign("unix:alice", "reader", "/v"),
+        assign("unix:alice", "secrets-user", "/v/keys/k"),
+        assign("unix:alice", "contributor", "/v"),
+        assign("unix:alice", "crypto-officer", "/v"),
+    };
+    const struct kv_access_rules rules = rules_of(assignments, 6);
+    struct kv_access_decision decision;
+    kv_access_decide(&alice, &key, &rules, KV_ACT_KEY_GET, &decision);
+    cr_assert_eq(decision.assignment, &assignments[5], "they are in order of roles");
+    kv_access_decide_management(&alice, &vault, &rules, KV_MANAGE_VAULT_READ,
+                                &decision);
+    cr_assert_eq(decision.assignment, &assignments[4]);
+    kv_access_decide_management(&alice, &vault, &rules, 0, &decision);
+    cr_assert_not(decision.is_allowed);
+    cr_assert_lt(kv_assignment_compare(&assignments[1], &assignments[2]), 0);
+    cr_assert_eq(kv_assignment_compare(&assignments[1], &assignments[1]), 0);
+}
+
 Test(access, who_touches_nothing_of_a_collection_is_known_at_once)
 {
     const struct kv_access_object keys = {"v", "keys", NULL};
@@ -207,6 +235,10 @@ Test(access, who_touches_nothing_of_a_collection_is_known_at_once)
     cr_assert(kv_access_touches(&alice, &there, &rules, KV_ACT_KEY_SIGN));
     const struct kv_principal admin = {.kind = KV_PRINCIPAL_ADMIN};
     cr_assert(kv_access_touches(&admin, &keys, &rules, KV_ACT_KEY_READ));
+    const struct kv_assignment everywhere = assign("unix:alice", "reader", "/");
+    rules = rules_of(&everywhere, 1);
+    cr_assert(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_READ));
+    cr_assert_not(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_SIGN));
     rules.uses_policies = true;
     cr_assert_not(kv_access_touches(&alice, &keys, &rules, KV_ACT_KEY_READ),
                   "roles give nothing where access policies decide");
@@ -351,6 +383,43 @@ Test(access, a_caller_of_the_machine_has_an_object_id_of_its_installation)
     cr_assert_str_eq(token.oid, USER_U, "one that it brings stays");
 }
 
+Test(access, without_a_hash_there_is_no_object_id)
+{
+    const uint8_t here[16] = {1};
+    struct kv_principal alice = user("unix:alice", NULL);
+    cr_assert_eq(EVP_set_default_properties(NULL, "no=such"), 1);
+    cr_assert_eq(kv_principal_set_oid(&alice, here), KV_E_CRYPTO);
+    cr_assert_str_eq(alice.oid, "");
+    cr_assert_eq(ERR_peek_error(), 0);
+    cr_assert_eq(EVP_set_default_properties(NULL, ""), 1);
+}
+
+Test(access, entries_add_up_and_the_first_that_gives_it_is_named)
+{
+    const struct kv_access_object secret = {"v", "secrets", "s"};
+    const struct kv_principal who = bearer(KV_PRINCIPAL_USER, USER_U, APP_A, GROUP_G);
+    struct kv_access_policies *policies = NULL;
+    json_t *array =
+        json_pack("[{s:s,s:s,s:{s:[s]}},{s:s,s:s,s:s,s:{s:[s,s]}},{s:s,s:s,s:{s:[s]}}]",
+                  "tenantId", TENANT, "objectId", USER_U, "permissions", "secrets",
+                  "list", "tenantId", TENANT, "objectId", USER_U, "applicationId",
+                  APP_A, "permissions", "secrets", "set", "get", "tenantId", TENANT,
+                  "objectId", GROUP_G, "permissions", "secrets", "get");
+    cr_assert_eq(kv_access_policies_parse(array, &policies, NULL), 0);
+    json_decref(array);
+    const struct kv_access_rules rules = {
+        .tenant = TENANT, .uses_policies = true, .policies = policies};
+    struct kv_access_decision decision;
+    kv_access_decide(&who, &secret, &rules, KV_ACT_SECRET_GET, &decision);
+    cr_assert_eq(decision.policy, kv_access_policies_at(policies, 1));
+    cr_assert_eq(decision.allowed, KV_ACT_SECRET_LIST | KV_ACT_SECRET_GET |
+                                       KV_ACT_SECRET_GET_DELETED | KV_ACT_SECRET_SET |
+                                       KV_ACT_SECRET_UPDATE);
+    kv_access_decide(&who, &secret, &rules, KV_ACT_SECRET_PURGE, &decision);
+    cr_assert_eq(decision.reason, KV_ACCESS_NO_ACTION);
+    kv_access_policies_free(policies);
+}
+
 Test(access, a_vault_goes_by_one_model_never_both)
 {
     const struct kv_access_object secret = {"v", "secrets", "s"};
@@ -473,6 +542,13 @@ Test(access, scopes_are_normalised_or_refused)
     cr_assert_eq(kv_scope_parse(big, "default", out, sizeof(out), NULL), KV_E_INVALID);
     memcpy(big, "https://", 8);
     cr_assert_eq(kv_scope_parse(big, "default", out, sizeof(out), NULL), KV_E_INVALID);
-    cr_assert_eq(kv_scope_parse("/prod/keys/web", "default", out, 8, NULL),
-                 KV_E_INVALID, "does not fit");
+    static const char *const texts[] = {"/prod/keys/web", "/prod", "/"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        cr_assert_eq(kv_scope_parse(texts[i], "default", out, strlen(texts[i]), NULL),
+                     KV_E_INVALID, "does not fit");
+    char vault[KV_VAULT_NAME_MAX + KV_NAME_MAX + 40];
+    memset(vault, 'v', sizeof(vault) - 1);
+    vault[sizeof(vault) - 1] = '\0';
+    cr_assert_eq(kv_scope_parse("keys/web", vault, out, sizeof(out), NULL),
+                 KV_E_INVALID);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lifecycle/auth/policies.h"
+#include "tests/support/fault.h"
 
 TestSuite(policies, .timeout = 20);
 
@@ -65,7 +66,11 @@ Test(policies, an_empty_list_is_none)
 {
     cr_assert_null(parse("[]"));
     cr_assert_null(parse("null"));
-    struct kv_access_policies *policies = NULL;
+    struct kv_access_policies *policies =
+        parse("[{\"tenantId\":\"" T "\",\"objectId\":\"" U
+              "\",\"applicationId\":null,\"permissions\":{}}]");
+    cr_assert_str_eq(kv_access_policies_at(policies, 0)->app, "", "null is none");
+    kv_access_policies_free(policies);
     cr_assert_eq(kv_access_policies_parse(NULL, &policies, NULL), 0);
     cr_assert_null(policies);
     is_written(NULL, "[]");
@@ -153,6 +158,20 @@ Test(policies, entries_of_one_object_are_found_together)
     kv_access_policies_free(policies);
 }
 
+Test(policies, one_object_id_of_two_tenants_is_two_entries)
+{
+    struct kv_access_policies *policies = parse(
+        "[" ENTRY(U, "[\"get\"]", "[]") ",{\"tenantId\":\"" V "\",\"objectId\":\"" U
+                                        "\",\"permissions\":{}}]");
+    size_t n = 0;
+    const struct kv_access_policy *const *found =
+        kv_access_policies_find(policies, U, &n);
+    cr_assert_eq(n, 2);
+    cr_assert_str_eq(found[0]->tenant, T);
+    cr_assert_str_eq(found[1]->tenant, V);
+    kv_access_policies_free(policies);
+}
+
 static const char *const bad[] = {
     "{}",
     "1",
@@ -199,8 +218,8 @@ static json_t *many(size_t n)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < n; i++) {
-        char oid[37];
-        (void)snprintf(oid, sizeof(oid), "aaaaaaaa-0000-0000-0000-%012zx", i);
+        char oid[40];
+        (void)snprintf(oid, sizeof(oid), "aaaaaaaa-0000-0000-0000-%012x", (unsigned)i);
         json_array_append_new(array,
                               json_pack("{s:s,s:s,s:{s:[s]}}", "tenantId", T,
                                         "objectId", oid, "permissions", "keys", "get"));
@@ -277,4 +296,47 @@ Test(policies, a_list_is_added_to_replaced_in_and_removed_from)
         kv_access_policies_free(change);
         kv_access_policies_free(before);
     }
+}
+
+/* jansson's memory fails with the program's own. */
+static void *take(size_t n)
+{
+    return malloc(n);
+}
+
+static void give(void *memory)
+{
+    free(memory);
+}
+
+Test(policies, without_memory_nothing_is_left)
+{
+    json_set_alloc_funcs(take, give);
+    json_t *array =
+        json_loads("[" ENTRY(U, "[\"get\",\"sign\"]",
+                             "[\"all\"]") "," ENTRY(V, "[\"get\"]", "[]") "]",
+                   0, NULL);
+    unsigned n_failed = 0;
+    for (long n = 1; fault_round(n); n++) {
+        struct kv_access_policies *policies = NULL;
+        struct kv_access_policies *after = NULL;
+        struct kv_err err = KV_ERR_INIT;
+        json_t *written = NULL;
+        int rc = kv_access_policies_parse(array, &policies, &err);
+        if (rc == 0)
+            rc = kv_access_policies_change(policies, KV_POLICY_ADD, policies, &after,
+                                           &err);
+        if (rc == 0)
+            written = kv_access_policies_write(after);
+        n_failed += written == NULL;
+        cr_assert(rc == 0 || rc == KV_E_NOMEM, "%d", rc);
+        cr_assert(rc == 0 || strcmp(err.id, "service.no-memory") == 0);
+        cr_assert(rc != 0 || written != NULL || fault_was_hit());
+        cr_assert(written == NULL || json_array_size(written) == 2);
+        json_decref(written);
+        kv_access_policies_free(after);
+        kv_access_policies_free(policies);
+    }
+    cr_assert_geq(n_failed, 20);
+    json_decref(array);
 }

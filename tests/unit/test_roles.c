@@ -132,6 +132,7 @@ Test(roles, a_star_stands_for_any_text)
     cr_assert_eq(kv_actions_glob("*d"), KV_ACT_KEY_READ | KV_ACT_KEY_POLICY_GET |
                                             KV_ACT_CERT_READ | KV_ACT_CERT_ISSUERS_GET |
                                             KV_ACT_CERT_ISSUERS_LIST);
+    cr_assert_eq(kv_actions_glob("keys/read**"), KV_ACT_KEY_READ);
     cr_assert_eq(kv_actions_glob(""), 0);
     cr_assert_eq(kv_actions_glob("keys"), 0);
     cr_assert_eq(kv_actions_glob("keys/read/"), 0);
