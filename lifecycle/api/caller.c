@@ -8,6 +8,8 @@
  */
 #include "lifecycle/api/caller.h"
 
+#include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +17,7 @@
 #include "lifecycle/auth/jwt.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
+#include "lifecycle/service/assignments.h"
 #include "lifecycle/service/identity.h"
 #include "store/core/str.h"
 
@@ -141,6 +144,73 @@ static int check_tenant(struct kv_service *service,
                       "the token is of another tenant than the vault");
 }
 
+/* --- client certificates -----------------------------------------------------------
+ */
+
+static bool is_valid_now(const struct kv_service *service, X509 *certificate)
+{
+    time_t now = (time_t)kv_now_s(service->clock);
+    return X509_cmp_time(X509_get0_notBefore(certificate), &now) < 0 &&
+           X509_cmp_time(X509_get0_notAfter(certificate), &now) > 0;
+}
+
+/* A weak key proves nothing, whoever granted something to it. */
+static bool is_strong(X509 *certificate)
+{
+    struct kv_jwk jwk;
+    int rc = kv_jwk_from_key(X509_get0_pubkey(certificate), &jwk, NULL);
+    if (rc == 0)
+        kv_jwk_free(&jwk);
+    return rc == 0;
+}
+
+/* "mtls:" and the SHA-256 of the SubjectPublicKeyInfo. */
+static int name_key(X509 *certificate, struct kv_principal *out)
+{
+    uint8_t hash[32];
+    char hex[2 * sizeof(hash) + 1];
+    uint8_t *der = NULL;
+    size_t hash_len = 0;
+    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    int ok = len > 0 &&
+             EVP_Q_digest(NULL, "SHA256", NULL, der, (size_t)len, hash, &hash_len) == 1;
+    OPENSSL_free(der);
+    ERR_clear_error();
+    if (!ok)
+        return KV_E_CRYPTO;
+    kv_hex_encode(hex, hash, sizeof(hash));
+    (void)snprintf(out->id, sizeof(out->id), "mtls:%s", hex);
+    out->kind = KV_PRINCIPAL_MTLS;
+    return 0;
+}
+
+/* Whether something was granted to it, or may have been by an access policy. */
+static bool is_granted(struct kv_service *service,
+                       const struct kv_http_request *request, const char *id)
+{
+    size_t n = 0;
+    const struct kv_assignment *const *all =
+        kv_assignments_all(service->assignments, &n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i]->principal, id) == 0)
+            return true;
+    const struct kv_vault *vault =
+        kv_service_vault_by_host(service, kv_http_header(request, "host"));
+    return vault != NULL && vault->uses_policies;
+}
+
+static enum kv_caller find_certificate(struct kv_service *service,
+                                       const struct kv_http_request *request,
+                                       struct kv_principal *out)
+{
+    X509 *certificate = kv_http_peer(request)->certificate;
+    if (certificate == NULL || !is_valid_now(service, certificate) ||
+        !is_strong(certificate) || name_key(certificate, out) != 0 ||
+        !is_granted(service, request, out->id))
+        return KV_CALLER_NOBODY;
+    return KV_CALLER_KNOWN;
+}
+
 /* --- any of them -------------------------------------------------------------------
  */
 
@@ -177,7 +247,9 @@ enum kv_caller kv_caller_find(struct kv_service *service,
     const struct kv_http_peer *peer = kv_http_peer(request);
     memset(out, 0, sizeof(*out));
     if (!peer->is_unix)
-        return find_bearer(service, request, out);
+        return kv_http_header(request, "authorization") != NULL
+                   ? find_bearer(service, request, out)
+                   : find_certificate(service, request, out);
     if (peer->uid == service->admin_uid) {
         char id[KV_PRINCIPAL_MAX];
         (void)snprintf(id, sizeof(id), "unix:#%u", (unsigned)peer->uid);

@@ -1,6 +1,10 @@
 /*
  * Who is calling: a local user by its uid, the --dev administrator or an application by
- * its bearer token (RFC 6750 §2.1). Loop thread only.
+ * its bearer token (RFC 6750 §2.1), a TLS client by the key of its certificate. Loop
+ * thread only.
+ *
+ * A certificate counts where no token came and something was granted to it: clients that
+ * have one for other reasons are asked for a token as everybody is.
  */
 #ifndef KV_LIFECYCLE_API_CALLER_H
 #define KV_LIFECYCLE_API_CALLER_H

@@ -134,6 +134,10 @@ int kv_http_listen_unix(struct kv_http_server *server, const char *path, mode_t 
 int kv_http_tls_ctx(SSL_CTX **out, EVP_PKEY *key, STACK_OF(X509) * chain,
                     struct kv_err *err) KV_MUST_CHECK;
 
+/* Ask clients for a certificate of any issuer, or none: a handshake proves that they
+ * have its key, and what it is worth the handler decides. */
+void kv_http_tls_ask_certificate(SSL_CTX *ctx);
+
 /* Stop accepting, finish running requests for at most `drain_ms`, close everything,
  * free the server, then call back. */
 void kv_http_server_stop(struct kv_http_server *server, unsigned drain_ms,

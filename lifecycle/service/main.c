@@ -146,6 +146,8 @@ static int make_tls_ctx(struct app *app, SSL_CTX **ctx, struct kv_err *err)
     int rc = KV_E_NOMEM;
     if (chain != NULL && sk_X509_push(chain, app->leaf.certificate) > 0)
         rc = kv_http_tls_ctx(ctx, app->leaf.key, chain, err);
+    if (rc == 0)
+        kv_http_tls_ask_certificate(*ctx);
     sk_X509_free(chain);
     return rc;
 }

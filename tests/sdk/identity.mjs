@@ -1,7 +1,7 @@
 // Signing in with the unmodified @azure/identity against the vault's own authority, and
 // the tokens that the vault takes and refuses.
 import assert from "node:assert/strict";
-import { createHmac, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
+import { createHash, createHmac, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import https from "node:https";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -336,6 +336,31 @@ test("identity: forged tokens are refused", async () => {
     await isRefused(one).catch((error) => assert.fail(`${what}: ${error.message}`));
   }
   await open(jwt);
+});
+
+test("identity: a client certificate is known by its key", async () => {
+  const { pem, key } = certificate("client", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+  const other = certificate("stranger", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+  const spki = createPublicKey(pem).export({ type: "spki", format: "der" });
+  const principal = `mtls:${createHash("sha256").update(spki).digest("hex")}`;
+  const get = (pair, headers = {}) => new Promise((done, fail) => {
+    https.get(`${url}/secrets?api-version=7.5`,
+      { ...(pair && { cert: pair.pem, key: pair.key }), headers, agent: false }, (reply) => {
+        reply.resume();
+        reply.on("end", () => done(reply.statusCode));
+      }).on("error", fail);
+  });
+  assert.equal(await get({ pem, key }), 401, "nothing was granted to it");
+  await admin("PUT", "assignments", { principal, role: "reader", scope: "/default" });
+  assert.equal(await get({ pem, key }), 200);
+  assert.equal(await get({ pem: other.pem, key: other.key }), 401);
+  assert.equal(await get(), 401);
+  assert.equal(await get({ pem, key }, { Authorization: "Bearer x" }), 401, "a token that came is judged");
+  await admin("PUT", "assignments", { principal, role: "crypto-user", scope: "/default" });
+  await admin("DELETE", "assignments", { principal, role: "reader", scope: "/default" });
+  assert.equal(await get({ pem, key }), 403);
+  shop.openssl("x509", "-in", "client.crt", "-signkey", "client.key", "-days", "-1", "-out", "old.crt");
+  assert.equal(await get({ pem: shop.read("old.crt").toString(), key }), 401, "expired");
 });
 
 test("identity: applications are for who administers the installation", async () => {

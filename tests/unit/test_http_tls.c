@@ -142,22 +142,10 @@ Test(http_tls, refuses_ciphers_without_forward_secrecy_or_aead)
     offer_ciphers(true, rsa, sizeof(rsa) / sizeof(rsa[0]), 1);
 }
 
-static int accept_any(int ok, X509_STORE_CTX *store)
-{
-    (void)ok;
-    (void)store;
-    return 1;
-}
-
-static void ask_for_certificate(SSL_CTX *ctx)
-{
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, accept_any);
-}
-
 Test(http_tls, shows_the_client_certificate_when_one_was_asked_for)
 {
     begin();
-    fixture.tune_tls = ask_for_certificate;
+    fixture.tune_tls = kv_http_tls_ask_certificate;
     http_fixture_start(&fixture);
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
