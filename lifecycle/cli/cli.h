@@ -60,6 +60,8 @@ KV_COMMAND(kv_delete_run);
 KV_COMMAND(kv_list_deleted_run);
 KV_COMMAND(kv_recover_run);
 KV_COMMAND(kv_purge_run);
+KV_COMMAND(kv_backup_run);
+KV_COMMAND(kv_restore_run);
 
 KV_COMMAND(kv_key_create_run);
 KV_COMMAND(kv_key_import_run);

@@ -19,6 +19,11 @@ static const struct kv_flag no_wait[] = {
     {0},
 };
 
+static const struct kv_flag backup[] = {
+    {"out", "FILE", "write to a file of mode 0600 instead of standard output"},
+    {0},
+};
+
 static const struct kv_flag purge[] = {
     {"yes", NULL, "do not ask"},
     {0},
@@ -265,6 +270,12 @@ static const char doctor_notes[] =
     "whether this user (or --as USER) may sign. One line each: ok, warn or FAIL, and\n"
     "behind an arrow what cures it. Exit code 1 when a check fails.";
 
+static const char backup_notes[] =
+    "The file is encrypted: only the vault that made it can restore from it.";
+static const char restore_notes[] =
+    "All versions come back under their ids. The name must be free: delete and purge\n"
+    "what has it. FILE may be - for standard input.";
+
 #define ROW(noun, verb, args, summary, flags, notes, run)                              \
     {                                                                                  \
         noun, verb, args, summary, flags, notes, run                                   \
@@ -285,7 +296,11 @@ static const char doctor_notes[] =
         ROW(noun, "recover", "NAME", "Bring a deleted " kind " back", no_wait, NULL,   \
             kv_recover_run),                                                           \
         ROW(noun, "purge", "NAME", "Destroy a deleted " kind " for good", purge, NULL, \
-            kv_purge_run)
+            kv_purge_run),                                                             \
+        ROW(noun, "backup", "NAME", "Write all versions of a " kind " to a file",      \
+            backup, backup_notes, kv_backup_run),                                      \
+        ROW(noun, "restore", "FILE", "Bring a " kind " back from such a file", none,   \
+            restore_notes, kv_restore_run)
 
 const struct kv_command kv_commands[] = {
     ROW("key", "create", "NAME", "Make a key in the vault", key_create, NULL,

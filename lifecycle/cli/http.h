@@ -13,7 +13,7 @@
 #include "store/core/err.h"
 #include "store/core/wire.h"
 
-#define KV_CLIENT_REPLY_MAX 8388608
+#define KV_CLIENT_REPLY_MAX 25165824
 #define KV_CLIENT_HOST_MAX 256
 
 struct kv_client;

@@ -193,6 +193,30 @@ Test(api_backup, five_hundred_versions_come_back_and_no_more_are_taken)
     free(blob);
 }
 
+Test(api_backup, a_certificate_of_five_hundred_versions_comes_back_whole)
+{
+    static const char *const own[] = {"/certificates/many", "/keys/many",
+                                      "/secrets/many"};
+    json_t *before[3];
+    for (int i = 0; i < KV_BLOB_VERSIONS_MAX; i++)
+        desk_import(&desk, "many");
+    for (size_t i = 0; i < 3; i++)
+        before[i] = get(own[i]);
+    char *blob = backup("/certificates/many");
+    drop("certificates", "many");
+    json_decref(restore("certificates", blob));
+    for (size_t i = 0; i < 3; i++) {
+        json_t *after = get(own[i]);
+        cr_expect(json_equal(after, before[i]), "%s", own[i]);
+        json_decref(after);
+        json_decref(before[i]);
+    }
+    char *again = backup("/certificates/many");
+    cr_expect_eq(strlen(again), strlen(blob), "nothing is missing");
+    free(again);
+    free(blob);
+}
+
 /* --- what is refused ---------------------------------------------------------------
  */
 

@@ -255,11 +255,43 @@ def denied(cli, work):
         verbs += [(noun, "list"), (noun, "show", "whole"), (noun, "show", "whole", "--deleted"),
                   (noun, "versions", "whole"), (noun, "update", "whole", "--disabled"),
                   (noun, "delete", "whole"), (noun, "list-deleted"), (noun, "recover", "whole"),
-                  (noun, "purge", "whole", "--yes")]
+                  (noun, "purge", "whole", "--yes"), (noun, "backup", "whole"),
+                  (noun, "restore", "kept.blob")]
     for verb in verbs:
         cli.fails(DENIED, "api.unauthorized", *verb, env=stranger)
         cli.fails(DENIED, "api.unauthorized", *verb, "--json", env=stranger)
     expect(cli.json("cert", "show", "whole")["attributes"]["enabled"] is True, "nothing changed")
+
+
+def backups(cli, noun, work):
+    name = noun + "-kept"
+    first = make(cli, noun, name, "--tag", "a=1")
+    second = make(cli, noun, name)
+    cli.run(noun, "backup", name, "--out", "kept.blob")
+    file = work / "kept.blob"
+    expect(file.stat().st_mode & 0o777 == 0o600, "nobody else reads the file")
+    expect(len(cli.json(noun, "backup", name)["value"]) > 100, "--json is the body")
+    cli.fails(FAILED, "backup.name-taken", noun, "restore", "kept.blob")
+    cli.run(noun, "delete", name)
+    cli.fails(FAILED, "api.deleted", noun, "restore", "kept.blob")
+    cli.run(noun, "purge", name, "--yes")
+    cli.fails(NOT_FOUND, "object.not-found", noun, "show", name)
+    cli.fails(NOT_FOUND, "object.not-found", noun, "backup", name)
+    expect(name in cli.out(noun, "restore", "kept.blob").decode(), "fields")
+    expect(version_of(cli.json(noun, "show", name)) == second, "the newest is the newest")
+    old = cli.json(noun, "show", name, "--version", first)
+    expect(old["tags"] == {"a": "1"}, "the old one is back")
+    cli.run(noun, "delete", name)
+    cli.run(noun, "purge", name, "--yes")
+    back = cli.json(noun, "restore", "-", stdin=file.read_bytes())
+    expect(version_of(back) == second, "from standard input")
+    cli.fails(USAGE, "cli.usage", noun, "restore")
+    cli.fails(USAGE, "cli.bad-flag", noun, "backup", "under_score")
+    cli.fails(FAILED, "cli.no-file", noun, "restore", "absent")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    (work / "bad.blob").write_bytes(data)
+    cli.fails(FAILED, "seal.blob-damaged", noun, "restore", "bad.blob")
 
 
 def main():
@@ -269,6 +301,7 @@ def main():
             update(cli, noun)
             deletion(cli, noun)
             bad_deletion(cli, noun)
+            backups(cli, noun, dev.work)
         own_updates(cli)
         asking(cli, dev)
         certificates_take_along(cli)
