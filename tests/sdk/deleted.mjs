@@ -84,6 +84,33 @@ test("deleted: lists have what is deleted and nothing else", async () => {
   }
 });
 
+test("deleted: keys and certificates are listed and read until they are purged", async () => {
+  const [key, certificate] = [fresh("gone"), fresh("gone")];
+  await keys.createEcKey(key);
+  const policy = { issuerName: "Self", subject: `CN=${certificate}` };
+  await (await certificates.beginCreateCertificate(certificate, policy)).pollUntilDone();
+  await (await keys.beginDeleteKey(key)).pollUntilDone();
+  await (await certificates.beginDeleteCertificate(certificate)).pollUntilDone();
+  const find = (items, name) => items.find((item) => item.name === name);
+  dates(find(await all(keys.listDeletedKeys()), key).properties, "keys", key);
+  const listed = await all(certificates.listDeletedCertificates());
+  dates(find(listed, certificate), "certificates", certificate);
+  dates(await certificates.getDeletedCertificate(certificate), "certificates", certificate);
+  await keys.purgeDeletedKey(key);
+  await certificates.purgeDeletedCertificate(certificate);
+  assert.equal(find(await all(keys.listDeletedKeys()), key), undefined);
+  assert.equal(find(await all(certificates.listDeletedCertificates()), certificate), undefined);
+});
+
+test("deleted: a secret is purged for good", async () => {
+  const name = fresh("secret");
+  const first = await secrets.setSecret(name, "v");
+  await (await secrets.beginDeleteSecret(name)).pollUntilDone();
+  await secrets.purgeDeletedSecret(name);
+  await refused(secrets.getDeletedSecret(name), 404, "SecretNotFound");
+  assert.notEqual((await secrets.setSecret(name, "w")).properties.id, first.properties.id);
+});
+
 test("deleted: what is not deleted is not found there", async () => {
   const name = fresh("live");
   await secrets.setSecret(name, "v");

@@ -184,6 +184,12 @@ test("keys: an import that is no key is refused", async () => {
   await refused(client.importKey(fresh("bad"), publicOnly), 400, "BadParameter");
 });
 
+test("keys: there is no attestation of a key in software", async () => {
+  const name = fresh("key");
+  await keys.createEcKey(name);
+  await refused(keys.getKeyAttestation(name), 400, "NotSupported");
+});
+
 test("keys: errors have the contract's status and code", async () => {
   await refused(client.getKey(fresh("none")), 404, "KeyNotFound");
   const name = fresh("once");

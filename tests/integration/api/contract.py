@@ -242,7 +242,7 @@ def errors(dev):
         ("GET", "/keys?maxresults=26", 400, "BadParameter", "api.bad-page"),
         ("GET", "/keys?$skiptoken=!", 400, "BadParameter", "api.bad-page"),
         ("POST", "/rng", 400, "NotSupported", "api.not-offered"),
-        ("POST", "/keys/restore", 400, "NotSupported", "api.not-offered"),
+        ("POST", "/keys/restore", 400, "BadParameter", "api.no-body"),
         ("PATCH", "/keys", 405, "MethodNotAllowed", "api.no-method"),
         ("DELETE", "/secrets", 405, "MethodNotAllowed", "api.no-method"),
         ("GET", "/keys/k//sign", 405, "MethodNotAllowed", "api.no-method"),
