@@ -128,7 +128,7 @@ test("backup: a certificate with key, secret and policy", async () => {
   assert.equal(back.secretId, made.secretId);
   assert.deepEqual(back.cer, made.cer);
   assert.deepEqual(await certificates.getCertificatePolicy(name), before);
-  assert.equal((await secrets.getSecret(name)).properties.keyId, made.keyId);
+  assert.equal((await secrets.getSecret(name)).properties.certificateKeyId, made.keyId);
   assert.ok((await secrets.getSecret(name)).value.length > value.length / 2);
   const key = await keys.getKey(name);
   assert.equal(key.id, made.keyId);

@@ -186,8 +186,8 @@ test("keys: an import that is no key is refused", async () => {
 
 test("keys: there is no attestation of a key in software", async () => {
   const name = fresh("key");
-  await keys.createEcKey(name);
-  await refused(keys.getKeyAttestation(name), 400, "NotSupported");
+  await client.createEcKey(name);
+  await refused(client.getKeyAttestation(name), 400, "NotSupported");
 });
 
 test("keys: errors have the contract's status and code", async () => {
