@@ -50,30 +50,10 @@ static void status(struct kv_call *call)
 /* --- assignments --------------------------------------------------------------------
  */
 
-/* Split a normalised scope into the object that it names. */
-struct scope_object {
-    char text[sizeof(((struct kv_assignment *)0)->scope)];
-    struct kv_access_object object;
-};
-
-static void read_scope(const char *scope, struct scope_object *out)
-{
-    memset(&out->object, 0, sizeof(out->object));
-    kv_str_cut(out->text, sizeof(out->text), scope, strlen(scope));
-    const char **parts[] = {&out->object.vault, &out->object.collection,
-                            &out->object.name};
-    char *at = out->text;
-    for (size_t i = 0; i < 3 && at != NULL && at[0] == '/' && at[1] != '\0'; i++) {
-        *at = '\0'; /* ends the part before */
-        *parts[i] = at + 1;
-        at = strchr(at + 1, '/');
-    }
-}
-
 static bool may(const struct kv_call *call, const char *scope, kv_management wanted)
 {
-    struct scope_object parsed;
-    read_scope(scope, &parsed);
+    struct kv_scope_object parsed;
+    kv_scope_object(scope, &parsed);
     return kv_right_manages(call->task.service, &call->principal, &parsed.object,
                             wanted);
 }
@@ -109,7 +89,7 @@ static int read_assignment(struct kv_call *call, struct kv_assignment *out,
     KV_TRY(kv_json_string(call->body, "principal", KV_REQUIRED, &principal, err));
     KV_TRY(kv_json_string(call->body, "role", KV_REQUIRED, &role, err));
     KV_TRY(kv_json_string(call->body, "scope", KV_OPTIONAL, &scope, err));
-    KV_TRY(kv_principal_parse(principal, out->principal, err));
+    KV_TRY(kv_call_read_principal(call, principal, out->principal, err));
     const struct kv_role *known = kv_role_find(role);
     if (known == NULL) {
         kv_err_hint(err, "for example administrator, crypto-user, tls-server, reader");
@@ -266,6 +246,7 @@ const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
     {"GET", "/keyvault/v1/doctor", "doctor", 0, false, kv_admin_doctor},
     {"GET", "/keyvault/v1/usage", "keyUsage", 0, false, kv_admin_usage},
+    {"POST", "/keyvault/v1/access/check", "checkAccess", 0, true, kv_admin_check},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
     {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant_role},
     {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke_role},

@@ -32,6 +32,25 @@ const char *kv_route_collection(const struct kv_route *route);
  * api.denied-by-policy where access policies do. */
 int kv_call_check_access(const struct kv_call *call, struct kv_err *err) KV_MUST_CHECK;
 
+/* Split a normalised scope ("/vault/keys/web") into the object that it names. */
+struct kv_scope_object {
+    char text[sizeof(((struct kv_assignment *)0)->scope)];
+    struct kv_access_object object; /* borrows from `text` */
+};
+void kv_scope_object(const char *scope, struct kv_scope_object *out);
+
+/* A principal as a user writes it, as decisions know it: an application by its client
+ * id, also where its name was given. access.bad-principal. */
+int kv_call_read_principal(const struct kv_call *call, const char *text,
+                           char out[KV_PRINCIPAL_MAX],
+                           struct kv_err *err) KV_MUST_CHECK;
+
+/* --- access_check.c -------------------------------------------------------------- */
+
+/* POST /keyvault/v1/access/check: {"principal","action","object"}, and for a user of
+ * the machine "uid", for a user "application"; answers with the decision. */
+void kv_admin_check(struct kv_call *call);
+
 /* --- call.c ---------------------------------------------------------------------- */
 
 /* Answer a request with a JSON body, which is taken, and the headers of every reply;

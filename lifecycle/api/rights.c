@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
+#include "lifecycle/service/identity.h"
 #include "lifecycle/service/right.h"
+#include "store/core/str.h"
 
 /* "appid=..;oid=..;iss=..;name=unix:alice" */
 static void describe_caller(const struct kv_call *call, char *out, size_t out_size)
@@ -92,4 +94,31 @@ int kv_call_check_management(const struct kv_call *call,
     kv_err_hint(err, "keyvault access grant %s --role ROLE --scope /%s",
                 call->principal.id, object->vault != NULL ? object->vault : "");
     return KV_E_DENIED;
+}
+
+void kv_scope_object(const char *scope, struct kv_scope_object *out)
+{
+    memset(&out->object, 0, sizeof(out->object));
+    kv_str_cut(out->text, sizeof(out->text), scope, strlen(scope));
+    const char **parts[] = {&out->object.vault, &out->object.collection,
+                            &out->object.name};
+    char *at = out->text;
+    for (size_t i = 0; i < 3 && at != NULL && at[0] == '/' && at[1] != '\0'; i++) {
+        *at = '\0'; /* ends the part before */
+        *parts[i] = at + 1;
+        at = strchr(at + 1, '/');
+    }
+}
+
+int kv_call_read_principal(const struct kv_call *call, const char *text,
+                           char out[KV_PRINCIPAL_MAX], struct kv_err *err)
+{
+    const struct kv_identity *identity = call->task.service->identity;
+    int rc = kv_principal_parse(text, out, err);
+    if (rc != 0 || identity == NULL || !kv_str_has_prefix(out, "app:"))
+        return rc;
+    const struct kv_app *app = kv_apps_find(identity->apps, out + strlen("app:"));
+    if (app != NULL)
+        (void)snprintf(out, KV_PRINCIPAL_MAX, "app:%s", app->client_id);
+    return 0;
 }

@@ -342,7 +342,7 @@ static json_t *write_area(size_t area, uint32_t given)
     return list;
 }
 
-static json_t *write_entry(const struct kv_access_policy *policy)
+json_t *kv_access_policy_write(const struct kv_access_policy *policy)
 {
     const char *app = policy->app[0] != '\0' ? policy->app : NULL;
     return json_pack(
@@ -359,7 +359,7 @@ json_t *kv_access_policies_write(const struct kv_access_policies *policies)
     json_t *array = json_array();
     const struct kv_access_policy *policy = NULL;
     for (size_t i = 0; (policy = kv_access_policies_at(policies, i)) != NULL; i++)
-        array = append(array, write_entry(policy));
+        array = append(array, kv_access_policy_write(policy));
     return array;
 }
 

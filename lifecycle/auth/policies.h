@@ -45,6 +45,7 @@ void kv_access_policies_free(struct kv_access_policies *policies);
 /* The array of what was parsed, permissions in the contract's spelling and order; NULL
  * without memory. `policies` may be NULL: an empty array. */
 json_t *kv_access_policies_write(const struct kv_access_policies *policies);
+json_t *kv_access_policy_write(const struct kv_access_policy *policy); /* one entry */
 
 /* The i-th entry in the order in which they were given; NULL behind the last. */
 const struct kv_access_policy *

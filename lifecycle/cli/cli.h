@@ -95,6 +95,7 @@ KV_COMMAND(kv_app_list_run);
 KV_COMMAND(kv_app_show_run);
 KV_COMMAND(kv_app_delete_run);
 KV_COMMAND(kv_app_secret_run);
+KV_COMMAND(kv_access_check_run);
 KV_COMMAND(kv_access_grant_run);
 KV_COMMAND(kv_access_list_run);
 KV_COMMAND(kv_access_revoke_run);

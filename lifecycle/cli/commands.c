@@ -219,6 +219,11 @@ static const struct kv_flag app_create[] = {
     {0},
 };
 
+static const struct kv_flag access_check[] = {
+    {"application", "CLIENT-ID", "the application through which the user comes"},
+    {0},
+};
+
 static const struct kv_flag access_flags[] = {
     {"role", "ROLE", "for example administrator, crypto-user, tls-server, reader"},
     {"scope", "SCOPE", "/, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
@@ -234,7 +239,17 @@ static const char policy_notes[] =
     "The flags make a certificate policy; --policy reads one in JSON and the flags\n"
     "replace its members. It waits until the certificate is issued.";
 static const char grant_notes[] =
-    "PRINCIPAL is unix:USER, unixgroup:GROUP, app:ID, user:ID or mtls:SPKI-SHA256.";
+    "PRINCIPAL is unix:USER, unixgroup:GROUP, app:NAME, user:ID, group:ID or\n"
+    "mtls:SPKI-SHA256. ROLE is an Azure role name, its short form or its id.";
+static const char check_notes[] =
+    "ACTION is COLLECTION/PERMISSION (secrets/get, keys/sign; beside an object the "
+    "last\n"
+    "part alone), an Azure data action (secrets/getSecret/action), or management:\n"
+    "vaults/read, vaults/write, vaults/delete, vaults/recover, vaults/purge,\n"
+    "roleAssignments/read, roleAssignments/write, apps/read, apps/write, backup, "
+    "audit.\n"
+    "OBJECT is a scope: /, /VAULT, /VAULT/keys/NAME or keys/NAME.\n"
+    "Exit code 0: allowed; 4: denied.";
 static const char app_notes[] =
     "The secret is shown this once. A client signs in with tenant, client id and "
     "secret\n"
@@ -362,6 +377,9 @@ const struct kv_command kv_commands[] = {
         NULL, kv_app_delete_run),
     ROW("app", "secret", "rotate NAME|ID", "Give an application a new secret", none,
         app_secret_notes, kv_app_secret_run),
+    ROW("access", "check", "PRINCIPAL ACTION OBJECT",
+        "Tell whether somebody may do something, and why", access_check, check_notes,
+        kv_access_check_run),
     ROW("access", "grant", "PRINCIPAL", "Give a role to somebody", access_flags,
         grant_notes, kv_access_grant_run),
     ROW("access", "list", "", "List who has which role", none, NULL,

@@ -88,13 +88,21 @@ bool kv_right_touches(const struct kv_service *service,
     return kv_access_touches(principal, collection, &rules, actions);
 }
 
+void kv_right_decide_management(const struct kv_service *service,
+                                const struct kv_principal *principal,
+                                const struct kv_access_object *object,
+                                kv_management wanted, struct kv_access_decision *out)
+{
+    const struct kv_access_rules rules = rules_of(service, object);
+    kv_access_decide_management(principal, object, &rules, wanted, out);
+}
+
 bool kv_right_manages(const struct kv_service *service,
                       const struct kv_principal *principal,
                       const struct kv_access_object *object, kv_management wanted)
 {
-    const struct kv_access_rules rules = rules_of(service, object);
     struct kv_access_decision decision;
-    kv_access_decide_management(principal, object, &rules, wanted, &decision);
+    kv_right_decide_management(service, principal, object, wanted, &decision);
     return decision.is_allowed;
 }
 

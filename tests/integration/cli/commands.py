@@ -240,8 +240,18 @@ def access(cli):
     items = cli.json("access", "list")
     expect(len(items) == 1 and items[0]["principal"] == "unix:www-data", "granted once")
     expect(b"crypto-user" in cli.out("access", "list"), "table")
+    expect(b"the role crypto-user of unix:www-data on /default/keys/rsa"
+           in cli.out("access", "check", "unix:www-data", "sign", "keys/rsa"), "and why")
+    told = cli.json("access", "check", "unix:www-data", "keys/sign", "/default/keys/rsa")
+    expect(told["allowed"] and told["model"] == "roles", "the decision in JSON")
     cli.run("access", "revoke", "unix:www-data", "--role", "crypto-user", "--scope", "keys/rsa")
     expect(cli.json("access", "list") == [], "revoked")
+    denied = cli.fails(DENIED, "access.denied", "access", "check", "unix:www-data", "sign",
+                       "keys/rsa")
+    expect("keyvault access grant unix:www-data --role tls-server --scope /default/keys/rsa"
+           in denied, "and the grant that helps")
+    cli.fails(USAGE, "cli.bad-flag", "access", "check", "unix:no-such-user", "get", "keys/rsa")
+    cli.fails(FAILED, "access.bad-action", "access", "check", "app:x", "fly", "keys/rsa")
     cli.fails(NOT_FOUND, "access.not-found", "access", "revoke", "unix:www-data",
               "--role", "crypto-user", "--scope", "keys/rsa")
     cli.fails(USAGE, "cli.bad-flag", "access", "grant", "unix:www-data")

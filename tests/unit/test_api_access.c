@@ -1,0 +1,196 @@
+/*
+ * "access check" over the API: who would be let, by which rule, and what is missing.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lifecycle/auth/policies.h"
+#include "lifecycle/auth/principal.h"
+#include "lifecycle/service/assignments.h"
+#include "tests/support/desk.h"
+
+static struct desk desk;
+
+static void setup(void)
+{
+    desk_init(&desk);
+}
+
+static void teardown(void)
+{
+    desk.vault->uses_policies = false;
+    kv_access_policies_free(desk.vault->policies);
+    desk.vault->policies = NULL;
+    desk_fini(&desk);
+}
+
+TestSuite(api_access, .timeout = 60, .init = setup, .fini = teardown);
+
+#define PATH "/keyvault/v1/access/check"
+#define U "aaaaaaaa-0000-0000-0000-000000000001"
+#define A "bbbbbbbb-0000-0000-0000-00000000000a"
+
+static void grant(const char *principal, const char *role, const char *scope)
+{
+    struct kv_assignment assignment = {.id = "1"};
+    (void)snprintf(assignment.principal, sizeof(assignment.principal), "%s", principal);
+    (void)snprintf(assignment.role, sizeof(assignment.role), "%s", role);
+    (void)snprintf(assignment.scope, sizeof(assignment.scope), "%s", scope);
+    cr_assert_eq(kv_assignments_add(desk.service.assignments, &assignment, NULL), 0);
+}
+
+static json_t *check(const char *principal, const char *action, const char *object,
+                     const char *more)
+{
+    char body[1024];
+    (void)snprintf(body, sizeof(body),
+                   "{\"principal\":\"%s\",\"action\":\"%s\",\"object\":\"%s\"%s}",
+                   principal, action, object, more);
+    return desk_must(&desk, 200, "POST", PATH, body);
+}
+
+static const char *text(const json_t *json, const char *field)
+{
+    const char *value = json_string_value(json_object_get(json, field));
+    return value != NULL ? value : "";
+}
+
+static const struct {
+    const char *principal;
+    const char *action;
+    const char *object;
+    const char *named;  /* the action in full */
+    const char *reason; /* how it begins */
+    const char *hint;   /* NULL: allowed */
+} rows[] = {
+    {"user:" U, "sign", "keys/web", "Microsoft.KeyVault/vaults/keys/sign/action",
+     "a role", NULL},
+    {"user:" U, "keys/sign", "keys/web", "Microsoft.KeyVault/vaults/keys/sign/action",
+     "a role", NULL},
+    {"user:" U, "Microsoft.KeyVault/vaults/keys/read", "/default/keys/web",
+     "Microsoft.KeyVault/vaults/keys/read", "a role", NULL},
+    {"user:" U, "sign", "keys/other", "Microsoft.KeyVault/vaults/keys/sign/action",
+     "the caller's roles are on other",
+     "keyvault access grant user:" U " --role tls-server --scope /default/keys/other"},
+    {"user:" U, "purge", "keys/web", "Microsoft.KeyVault/vaults/keys/purge/action",
+     "the caller's rules give other",
+     "keyvault access grant user:" U
+     " --role crypto-officer --scope /default/keys/web"},
+    {"app:" A, "secrets/get", "/default",
+     "Microsoft.KeyVault/vaults/secrets/getSecret/action", "no rule",
+     "keyvault access grant app:" A " --role secrets-user --scope /default"},
+    {"mtls:00ff", "vaults/purge", "/", "vaults/purge", "no rule",
+     "keyvault access grant mtls:00ff --role purge-operator --scope /"},
+    {"unixgroup:ops", "vaults/write", "/default", "vaults/write", "a role", NULL},
+    {"group:" A, "certificates/get", "/other/certificates/c",
+     "Microsoft.KeyVault/vaults/certificates/read", "no rule",
+     "keyvault access grant group:" A
+     " --role tls-server --scope /other/certificates/c"},
+};
+
+Test(api_access, a_check_tells_the_decision_its_reason_and_the_cure)
+{
+    grant("user:" U, "tls-server", "/default/keys/web");
+    grant("unixgroup:ops", "contributor", "/default");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_t *json = check(rows[i].principal, rows[i].action, rows[i].object, "");
+        bool is_allowed = json_is_true(json_object_get(json, "allowed"));
+        cr_assert_eq(is_allowed, rows[i].hint == NULL, "row %zu", i);
+        cr_assert_str_eq(text(json, "action"), rows[i].named, "row %zu", i);
+        cr_assert_eq(
+            strncmp(text(json, "reason"), rows[i].reason, strlen(rows[i].reason)), 0,
+            "row %zu: %s", i, text(json, "reason"));
+        cr_assert_str_eq(text(json, "hint"), rows[i].hint != NULL ? rows[i].hint : "",
+                         "row %zu", i);
+        cr_assert_eq(json_object_get(json, "assignment") != NULL, is_allowed);
+        cr_assert_str_eq(text(json, "model"), "roles");
+        cr_assert_eq(strlen(text(json, "objectId")) == 36, true, "row %zu", i);
+        json_decref(json);
+    }
+}
+
+Test(api_access, groups_of_a_user_of_the_machine_count)
+{
+    static struct kv_principal own;
+    char more[40];
+    kv_principal_lookup(geteuid(), &own);
+    cr_assert_gt(own.n_groups, 0, "the tests' user has a group");
+    grant(own.groups[0], "secrets-user", "/default");
+    (void)snprintf(more, sizeof(more), ",\"uid\":%u", (unsigned)geteuid());
+    for (int i = 0; i < 2; i++) { /* looked up, then remembered */
+        json_t *json = check(own.id, "secrets/get", "secrets/s", more);
+        cr_assert(json_is_true(json_object_get(json, "allowed")));
+        cr_assert_str_eq(text(json_object_get(json, "assignment"), "principal"),
+                         own.groups[0]);
+        json_decref(json);
+    }
+}
+
+Test(api_access, a_vault_of_access_policies_is_told_by_its_entries)
+{
+    json_t *array =
+        json_pack("[{s:s,s:s,s:s,s:{s:[s]}}]", "tenantId", desk.service.tenant,
+                  "objectId", U, "applicationId", A, "permissions", "secrets", "get");
+    cr_assert_eq(kv_access_policies_parse(array, &desk.vault->policies, NULL), 0);
+    json_decref(array);
+    desk.vault->uses_policies = true;
+    grant("user:" U, "administrator", "/default");
+    json_t *json = check("user:" U, "get", "secrets/s", ",\"application\":\"" A "\"");
+    cr_assert(json_is_true(json_object_get(json, "allowed")));
+    cr_assert_str_eq(text(json, "model"), "policies");
+    cr_assert_str_eq(text(json_object_get(json, "policy"), "applicationId"), A);
+    json_decref(json);
+    json = check("user:" U, "get", "secrets/s", "");
+    cr_assert_not(json_is_true(json_object_get(json, "allowed")));
+    cr_assert_str_eq(text(json, "hint"), "keyvault access policy set user:" U
+                                         " --vault default --secrets get");
+    json_decref(json);
+    json = check("user:" U, "vaults/write", "/default", "");
+    cr_assert(json_is_true(json_object_get(json, "allowed")));
+    cr_assert_str_eq(text(json, "model"), "roles", "management is by roles");
+    json_decref(json);
+}
+
+static const struct {
+    const char *body;
+    const char *id;
+} bad[] = {
+    {"{}", "api.missing-field"},
+    {"{\"action\":\"keys/get\",\"object\":\"/\"}", "api.missing-field"},
+    {"{\"principal\":\"unix:a\",\"object\":\"/\"}", "api.missing-field"},
+    {"{\"principal\":\"a\",\"action\":\"keys/get\",\"object\":\"/\"}",
+     "access.bad-principal"},
+    {"{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"/\"}",
+     "access.bad-action"},
+    {"{\"principal\":\"unix:a\",\"action\":\"fly\",\"object\":\"keys/k\"}",
+     "access.bad-action"},
+    {"{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"k\"}",
+     "access.bad-scope"},
+    {"{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"keys/k\",\"uid\":-1}",
+     "api.bad-field"},
+    {"{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"keys/"
+     "k\",\"uid\":\"0\"}",
+     "api.bad-field"},
+};
+
+Test(api_access, a_question_that_is_none_is_refused)
+{
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        desk_fails(&desk, 400, bad[i].id, "POST", PATH, bad[i].body);
+}
+
+Test(api_access, only_who_may_list_roles_there_may_ask)
+{
+    static struct kv_principal own;
+    kv_principal_lookup(geteuid(), &own);
+    desk.service.admin_uid = (uid_t)-1;
+    desk_fails(&desk, 403, "api.forbidden", "POST", PATH,
+               "{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"keys/k\"}");
+    grant(own.id, "data-access-administrator", "/default");
+    json_t *json = check("unix:a", "get", "keys/k", "");
+    json_decref(json);
+    desk_fails(&desk, 403, "api.forbidden", "POST", PATH,
+               "{\"principal\":\"unix:a\",\"action\":\"get\",\"object\":\"/other\"}");
+}
