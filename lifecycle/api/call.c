@@ -266,6 +266,24 @@ static void on_principal(void *arg, int rc, const struct kv_principal *principal
     dispatch(call);
 }
 
+static void find_principal(struct kv_call *call);
+
+static void on_waited(void *arg)
+{
+    struct kv_call *call = arg;
+    if (call->request != NULL)
+        find_principal(call);
+    else
+        end(call);
+}
+
+static void refuse_and_end(struct kv_call *call)
+{
+    refuse_unauthorized(call->task.service, call->request);
+    call->request = NULL;
+    end(call);
+}
+
 static void find_principal(struct kv_call *call)
 {
     struct kv_service *service = call->task.service;
@@ -276,9 +294,12 @@ static void find_principal(struct kv_call *call)
         dispatch(call);
         return;
     case KV_CALLER_NOBODY:
-        refuse_unauthorized(service, call->request);
-        call->request = NULL;
-        end(call);
+        refuse_and_end(call);
+        return;
+    case KV_CALLER_WAIT:
+        if (call->n_waits++ > 0 ||
+            kv_caller_wait(service, call->request, on_waited, call) != 0)
+            refuse_and_end(call);
         return;
     case KV_CALLER_ASK:
         break;

@@ -30,6 +30,7 @@ struct kv_call {
     struct kv_vault *host_vault; /* named by the Host header */
     unsigned n_attempts;         /* runs that ended in a row conflict */
     bool is_local;               /* came over api.sock */
+    unsigned n_waits;            /* for keys of a token's issuer */
 };
 
 /* One row of the routing table. */

@@ -19,6 +19,7 @@
 #include "lifecycle/auth/token.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/identity.h"
+#include "lifecycle/service/oidc.h"
 #include "store/core/str.h"
 
 const char *kv_bearer_token(const char *authorization)
@@ -59,6 +60,8 @@ static int read_claims(const struct kv_jwt *jwt, struct kv_caller_id *out)
     KV_TRY(copy_claim(jwt, "appid", principal->app, sizeof(principal->app)));
     (void)snprintf(principal->id, sizeof(principal->id), "app:%s", principal->app);
     out->generation = json_integer_value(json_object_get(jwt->claims, "gen"));
+    if (out->generation < 1)
+        rc = KV_E_DENIED;
     out->exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));
 out:
     return rc;
@@ -101,6 +104,73 @@ static int check_app(const struct kv_service *service, const struct kv_caller_id
                       "the application was deleted or its credentials were renewed");
 }
 
+/* --- tokens of other issuers -------------------------------------------------------
+ */
+
+/* KV_E_BUSY: a fetch of the issuer's keys may bring the one that is named. */
+static int verify_foreign(const struct kv_service *service,
+                          const struct kv_oidc_issuer *issuer, const struct kv_jwt *jwt,
+                          struct kv_caller_id *out, struct kv_err *err)
+{
+    char resource[256];
+    const struct kv_jwks *keys = kv_oidc_keys(issuer, kv_monotonic_ms(service->clock));
+    const char *kid = jwt->jws.kid;
+    if (kid == NULL || keys == NULL || kv_jwks_find(keys, kid) == NULL) {
+        kv_err_set(err, KV_E_DENIED, "jwt.unknown-key",
+                   "the token names no key of its issuer");
+        return kid != NULL && kv_oidc_can_help(service->oidc, issuer) ? KV_E_BUSY
+                                                                      : KV_E_DENIED;
+    }
+    kv_identity_resource(service, resource, sizeof(resource));
+    const struct kv_jwt_rules rules = {
+        .issuer = issuer->issuer,
+        .audience = issuer->audience[0] != '\0' ? issuer->audience : resource,
+        .algs = KV_JOSE_ANY,
+        .wants_at_jwt = issuer->wants_at_jwt};
+    memset(out, 0, sizeof(*out));
+    int rc = kv_jwt_check(jwt, keys, &rules, kv_now_s(service->clock), err);
+    if (rc == 0)
+        rc =
+            kv_oidc_principal(issuer, jwt, service->installation, &out->principal, err);
+    /* Applications of our own authority are spoken for by nobody else. */
+    if (rc == 0 && out->principal.kind == KV_PRINCIPAL_APP &&
+        kv_apps_by_client(service->identity->apps, out->principal.app) != NULL)
+        rc = kv_err_set(err, KV_E_DENIED, "jwt.wrong-issuer",
+                        "the token is for an application of another issuer");
+    out->exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));
+    return rc;
+}
+
+static int verify(struct kv_service *service, const struct kv_jwt *jwt,
+                  struct kv_caller_id *out, struct kv_err *err)
+{
+    const char *iss = kv_jwt_text(jwt, "iss");
+    const struct kv_oidc_issuer *issuer =
+        iss != NULL ? kv_oidc_find(service->oidc, iss) : NULL;
+    return issuer != NULL ? verify_foreign(service, issuer, jwt, out, err)
+                          : verify_own(service, jwt, out, err);
+}
+
+int kv_caller_wait(struct kv_service *service, const struct kv_http_request *request,
+                   void (*cb)(void *arg), void *arg)
+{
+    struct kv_jwt jwt;
+    const char *token = kv_bearer_token(kv_http_header(request, "authorization"));
+    int rc =
+        token != NULL ? kv_jwt_parse(token, strlen(token), &jwt, NULL) : KV_E_DENIED;
+    if (rc != 0)
+        return rc;
+    const char *iss = kv_jwt_text(&jwt, "iss");
+    const struct kv_oidc_issuer *issuer =
+        iss != NULL ? kv_oidc_find(service->oidc, iss) : NULL;
+    rc = issuer != NULL ? kv_oidc_wait(service->oidc, issuer, cb, arg) : KV_E_DENIED;
+    kv_jwt_free(&jwt);
+    return rc;
+}
+
+/* --- any of them, first among those that were good lately --------------------------
+ */
+
 static int find_token(struct kv_service *service, const char *token,
                       struct kv_principal *out, struct kv_err *err)
 {
@@ -116,14 +186,14 @@ static int find_token(struct kv_service *service, const char *token,
         rc = kv_jwt_parse(token, strlen(token), &jwt, err);
         if (rc != 0)
             return rc;
-        rc = verify_own(service, &jwt, &read, err);
+        rc = verify(service, &jwt, &read, err);
         kv_jwt_free(&jwt);
         if (rc != 0)
             return rc;
         kv_token_cache_put(identity->cache, token, &read, now_ms);
         id = &read;
     }
-    rc = check_app(service, id, err);
+    rc = id->generation != 0 ? check_app(service, id, err) : 0;
     if (rc == 0)
         *out = id->principal;
     return rc;
@@ -138,7 +208,9 @@ static int check_tenant(struct kv_service *service,
         kv_service_vault_by_host(service, kv_http_header(request, "host"));
     const char *tenant =
         vault != NULL && vault->tenant[0] != '\0' ? vault->tenant : service->tenant;
-    if (kv_str_equal_nocase(principal->tenant, tenant))
+    const char *own =
+        principal->tenant[0] != '\0' ? principal->tenant : service->tenant;
+    if (kv_str_equal_nocase(own, tenant))
         return 0;
     return kv_err_set(err, KV_E_DENIED, "jwt.wrong-tenant",
                       "the token is of another tenant than the vault");
@@ -234,6 +306,8 @@ static enum kv_caller find_bearer(struct kv_service *service,
         rc = check_tenant(service, request, out, &err);
     if (rc == 0)
         return KV_CALLER_KNOWN;
+    if (rc == KV_E_BUSY)
+        return KV_CALLER_WAIT;
     kv_log(service->log, KV_LOG_DEBUG, "auth.token-refused",
            KV_S("error", err.id[0] != '\0' ? err.id : kv_code_name(rc)),
            KV_S("peer", kv_http_peer(request)->address));

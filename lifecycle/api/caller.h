@@ -3,8 +3,8 @@
  * its bearer token (RFC 6750 §2.1), a TLS client by the key of its certificate. Loop
  * thread only.
  *
- * A certificate counts where no token came and something was granted to it: clients that
- * have one for other reasons are asked for a token as everybody is.
+ * A certificate counts where no token came and something was granted to it: clients
+ * that have one for other reasons are asked for a token as everybody is.
  */
 #ifndef KV_LIFECYCLE_API_CALLER_H
 #define KV_LIFECYCLE_API_CALLER_H
@@ -17,6 +17,7 @@ enum kv_caller {
     KV_CALLER_NOBODY, /* 401: neither a Unix peer nor a token that is good now */
     KV_CALLER_KNOWN,  /* `out` says who */
     KV_CALLER_ASK,    /* a Unix peer whose name is not known: kv_principals_resolve */
+    KV_CALLER_WAIT,   /* a token of an issuer whose keys must be fetched first */
 };
 
 /* Find out who sent a request. It is asked twice for each, before the body is read and
@@ -26,6 +27,11 @@ enum kv_caller {
 enum kv_caller kv_caller_find(struct kv_service *service,
                               const struct kv_http_request *request,
                               struct kv_principal *out);
+
+/* Call back, once, when keys have been fetched, or not: then ask again. KV_E_*: no
+ * callback comes. */
+int kv_caller_wait(struct kv_service *service, const struct kv_http_request *request,
+                   void (*cb)(void *arg), void *arg) KV_MUST_CHECK;
 
 /* The token of an Authorization header that has one as Bearer; NULL otherwise. */
 const char *kv_bearer_token(const char *authorization);

@@ -32,6 +32,7 @@
 #include "lifecycle/service/harden.h"
 #include "lifecycle/service/identity.h"
 #include "lifecycle/service/keyring.h"
+#include "lifecycle/service/oidc.h"
 #include "lifecycle/service/options.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -128,6 +129,7 @@ static void stop(struct app *app)
     uv_close((uv_handle_t *)&app->retry, NULL);
     uv_close((uv_handle_t *)&app->tls_check, NULL);
     kv_engine_stop(app->service.engine);
+    kv_oidc_stop(app->service.oidc);
     kv_http_server_stop(app->http, DRAIN_MS, on_http_stopped, app);
 }
 
@@ -509,6 +511,9 @@ static int start(struct app *app, struct kv_err *err)
         return kv_err_set(err, KV_E_TOO_BIG, "service.usage", "--dir is too long");
     KV_TRY(make_dir(db, err));
     read_token(app);
+    app->service.loop = &app->loop;
+    KV_TRY(kv_oidc_new(&app->service.oidc, &app->service, app->options.oidc_issuers,
+                       app->options.n_oidc_issuers, err));
     KV_TRY(kv_harden_process(err));
     KV_TRY(restrict_paths(app, db, err));
     if (uv_loop_init(&app->loop) != 0)
@@ -518,6 +523,7 @@ static int start(struct app *app, struct kv_err *err)
     KV_TRY(open_keyring(app, err));
     KV_TRY(open_http(app, err));
     open_timers(app);
+    kv_oidc_start(app->service.oidc);
 out:
     return rc;
 }
@@ -544,6 +550,7 @@ static int run(struct app *app)
     kv_service_vaults_free(&app->service);
     kv_principals_free(app->service.principals);
     kv_identity_free(app->service.identity);
+    kv_oidc_free(app->service.oidc);
     kv_assignments_free(app->service.assignments);
     kv_wipe(app->token, sizeof(app->token));
     kv_log(app->service.log, KV_LOG_INFO, "service.stopped",

@@ -26,6 +26,9 @@ const char kv_service_usage[] =
     "  --ca-out FILE        where to write the CA of the API's own certificate\n"
     "  --port-out FILE      where to write the port of HTTPS\n"
     "  --domain NAME        vault hosts are VAULT.NAME (default vault.localhost)\n"
+    "  --oidc-issuer SETTINGS\n"
+    "                       name=N,issuer=URL[,audience=A][,tenant=T][,ca-file=F]\n"
+    "                       [,at-jwt=on]: accept its tokens; up to 8 of them\n"
     "  --log FORMAT         auto, text, json or journald (default auto)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --ready-fd N         write \"ready\\n\" there once requests are served\n"
@@ -43,6 +46,7 @@ enum {
     OPT_CA_OUT,
     OPT_PORT_OUT,
     OPT_DOMAIN,
+    OPT_OIDC_ISSUER,
     OPT_LOG,
     OPT_LOG_LEVEL,
     OPT_READY_FD,
@@ -62,6 +66,7 @@ static const struct option long_options[] = {
     {"ca-out", required_argument, NULL, OPT_CA_OUT},
     {"port-out", required_argument, NULL, OPT_PORT_OUT},
     {"domain", required_argument, NULL, OPT_DOMAIN},
+    {"oidc-issuer", required_argument, NULL, OPT_OIDC_ISSUER},
     {"log", required_argument, NULL, OPT_LOG},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
@@ -205,6 +210,11 @@ static int take_option(struct kv_service_options *out, int option, const char *t
         return rc;
     case OPT_DEV:
         out->is_dev = true;
+        return 0;
+    case OPT_OIDC_ISSUER:
+        if (out->n_oidc_issuers == KV_SERVICE_ISSUERS_MAX)
+            return bad(err, "--oidc-issuer is taken eight times at most");
+        out->oidc_issuers[out->n_oidc_issuers++] = text;
         return 0;
     case OPT_LISTEN:
         return kv_listen_parse(text, out->host, &out->port, err);

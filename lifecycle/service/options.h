@@ -11,6 +11,8 @@
 #include "store/core/err.h"
 #include "store/core/log.h"
 
+#define KV_SERVICE_ISSUERS_MAX 8
+
 struct kv_service_options {
     const char *dir; /* state: the store is in DIR/db */
     const char *run; /* api.sock, private/keyring.sock */
@@ -24,6 +26,8 @@ struct kv_service_options {
     const char *ca_out;
     const char *port_out;
     const char *domain;
+    const char *oidc_issuers[KV_SERVICE_ISSUERS_MAX]; /* kv_oidc_read */
+    size_t n_oidc_issuers;
     enum kv_log_format log_format;
     enum kv_log_level log_level;
     int ready_fd; /* -1: none */

@@ -17,6 +17,7 @@ struct kv_assignments;
 struct kv_principals;
 struct kv_engine;
 struct kv_identity;
+struct kv_oidc;
 
 struct kv_access_policies; /* auth/policies.h */
 
@@ -75,6 +76,7 @@ struct kv_service {
     struct kv_principals *principals;   /* auth/principal.h */
     struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
     struct kv_identity *identity;       /* service/identity.h */
+    struct kv_oidc *oidc;               /* service/oidc.h; NULL in tests */
     size_t n_running;                   /* operations of tasks under way */
     bool is_stopping;                   /* no task may start another operation */
     bool is_ready;                      /* vaults, assignments and token are loaded */

@@ -13,7 +13,7 @@
 #include "lifecycle/supervisor/backoff.h"
 #include "lifecycle/supervisor/user.h"
 
-#define KV_ARGS_MAX 40
+#define KV_ARGS_MAX 64
 
 /* An argument vector that owns its strings. Zeros are an empty one. */
 struct kv_args {

@@ -220,6 +220,28 @@ static bool switch_is_valid(const char *text)
     return index_of(switches, 3, text) >= 0;
 }
 
+/* A URL without what would end it in the service's option. */
+static bool url_is_valid(const char *text)
+{
+    return strncmp(text, "https://", 8) == 0 && text[8] != '\0' && strlen(text) < 256 &&
+           strpbrk(text, ", \t\"\\#@") == NULL;
+}
+
+static bool word_is_valid(const char *text)
+{
+    return text[0] != '\0' && strlen(text) < 256 && strpbrk(text, ",\"\\") == NULL;
+}
+
+static bool path_is_valid(const char *text)
+{
+    return text[0] == '/' && word_is_valid(text);
+}
+
+static bool tenant_is_valid(const char *text)
+{
+    return strlen(text) == 36 && text[strspn(text, "0123456789abcdefABCDEF-")] == '\0';
+}
+
 /* What a text option accepts. */
 static const struct rule {
     const char *path;
@@ -234,6 +256,10 @@ static const struct rule {
     {"keyring|user", user_is_valid, "a user name, for example \"keyvault-keys\""},
     {"keyring|prepared-nonces", switch_is_valid, "auto, on or off"},
     {"service|user", user_is_valid, "a user name, for example \"keyvault\""},
+    {"oidc-issuer|issuer", url_is_valid, "an address that begins with https://"},
+    {"oidc-issuer|audience", word_is_valid, "a text without commas"},
+    {"oidc-issuer|tenant", tenant_is_valid, "a UUID"},
+    {"oidc-issuer|ca-file", path_is_valid, "an absolute path"},
     {"log|level", level_is_valid, "error, warn, info or debug"},
     {"log|format", format_is_valid, "auto, text, json or journald"},
 };
@@ -310,6 +336,49 @@ static void take(const cfg_t *root, const char *path, char *out, size_t out_size
         out[0] = '\0'; /* its rule bounds the length: does not happen */
 }
 
+/* One issuer as the service's option wants it. */
+static int take_issuer(cfg_t *section, char *out, size_t out_size)
+{
+    static const char *const names[] = {"issuer", "audience", "tenant", "ca-file"};
+    const char *title = cfg_title(section);
+    struct kv_buf text;
+    kv_buf_init(&text, out_size - 1);
+    if (cfg_getstr(section, "issuer") == NULL || !user_is_valid(title)) {
+        record(section, "config.bad-issuer",
+               "an oidc-issuer needs a name of letters and digits, and an issuer", "");
+        return KV_E_INVALID;
+    }
+    (void)kv_buf_appendf(&text, "name=%s", title);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = cfg_getstr(section, names[i]);
+        if (value != NULL)
+            (void)kv_buf_appendf(&text, ",%s=%s", names[i], value);
+    }
+    if (cfg_getbool(section, "at-jwt") == cfg_true)
+        (void)kv_buf_append_str(&text, ",at-jwt=on");
+    const char *cstr = kv_buf_cstr(&text);
+    int rc = cstr != NULL ? kv_str_copy(out, out_size, cstr) : KV_E_TOO_BIG;
+    kv_buf_free(&text);
+    return rc;
+}
+
+static int take_issuers(cfg_t *root, struct kv_config *out)
+{
+    unsigned n = cfg_size(root, "oidc-issuer");
+    if (n > KV_CONFIG_ISSUERS_MAX) {
+        record(root, "config.bad-issuer", "there are more than eight oidc-issuers", "");
+        return KV_E_INVALID;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        int rc = take_issuer(cfg_getnsec(root, "oidc-issuer", i), out->oidc_issuers[i],
+                             KV_CONFIG_ISSUER_MAX);
+        if (rc != 0)
+            return rc;
+        out->n_oidc_issuers++;
+    }
+    return 0;
+}
+
 static void take_all(cfg_t *root, struct kv_config *out)
 {
     take(root, "api|listen", out->listen, sizeof(out->listen));
@@ -336,10 +405,17 @@ static int parse_text(const char *text, struct kv_config *out)
     static cfg_opt_t service[] = {CFG_STR("user", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t log[] = {CFG_STR("level", NULL, CFGF_NONE),
                               CFG_STR("format", NULL, CFGF_NONE), CFG_END()};
-    cfg_opt_t top[] = {CFG_SEC("api", api, CFGF_NONE),
-                       CFG_SEC("keyring", keyring, CFGF_NONE),
-                       CFG_SEC("service", service, CFGF_NONE),
-                       CFG_SEC("log", log, CFGF_NONE), CFG_END()};
+    static cfg_opt_t issuer[] = {
+        CFG_STR("issuer", NULL, CFGF_NONE),       CFG_STR("audience", NULL, CFGF_NONE),
+        CFG_STR("tenant", NULL, CFGF_NONE),       CFG_STR("ca-file", NULL, CFGF_NONE),
+        CFG_BOOL("at-jwt", cfg_false, CFGF_NONE), CFG_END()};
+    cfg_opt_t top[] = {
+        CFG_SEC("api", api, CFGF_NONE),
+        CFG_SEC("keyring", keyring, CFGF_NONE),
+        CFG_SEC("service", service, CFGF_NONE),
+        CFG_SEC("oidc-issuer", issuer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("log", log, CFGF_NONE),
+        CFG_END()};
     cfg_t *root = cfg_init(top, CFGF_NONE);
     if (root == NULL)
         return KV_E_NOMEM;
@@ -349,6 +425,8 @@ static int parse_text(const char *text, struct kv_config *out)
     int rc = cfg_parse_buf(root, text) == CFG_SUCCESS ? 0 : KV_E_INVALID;
     if (rc == 0)
         take_all(root, out);
+    if (rc == 0)
+        rc = take_issuers(root, out);
     (void)cfg_free(root);
     return rc;
 }

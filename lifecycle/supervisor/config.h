@@ -19,6 +19,8 @@
 #define KV_CONFIG_MAX_BYTES 262144
 #define KV_CONFIG_MAX_DEPTH 8
 #define KV_LISTEN_MAX 256
+#define KV_CONFIG_ISSUERS_MAX 8
+#define KV_CONFIG_ISSUER_MAX 1536
 
 struct kv_config {
     char listen[KV_LISTEN_MAX]; /* "HOST:PORT" or "[V6]:PORT"; "" = not set */
@@ -29,6 +31,8 @@ struct kv_config {
     bool allow_swap;         /* start even if memory cannot be locked */
     enum kv_log_level log_level;
     char log_format[16]; /* "auto", "text", "json" or "journald" */
+    size_t n_oidc_issuers;
+    char oidc_issuers[KV_CONFIG_ISSUERS_MAX][KV_CONFIG_ISSUER_MAX]; /* --oidc-issuer */
 };
 
 /* What holds without a file. */
@@ -37,7 +41,7 @@ void kv_config_init(struct kv_config *out);
 /* Parse `len` bytes that came from `file` (for messages). On failure `out` is
  * untouched: KV_E_TOO_BIG (config.too-big), KV_E_INVALID (config.too-deep,
  * config.bad-byte, config.unfinished, config.syntax, config.bad-value,
- * config.not-offered). Not reentrant
+ * config.not-offered, config.bad-issuer). Not reentrant
  * across threads sharing a locale; one call at a time. */
 int kv_config_parse(const char *text, size_t len, const char *file,
                     struct kv_config *out, struct kv_err *err) KV_MUST_CHECK;

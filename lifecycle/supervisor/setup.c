@@ -124,4 +124,8 @@ void kv_setup_children(struct kv_setup *setup)
     kv_args_set(&service->args, "--log-level", levels[setup->config.log_level]);
     if (setup->config.domain[0] != '\0')
         kv_args_set(&service->args, "--domain", setup->config.domain);
+    for (size_t i = 0; i < setup->config.n_oidc_issuers; i++) {
+        kv_args_add(&service->args, "--oidc-issuer");
+        kv_args_add(&service->args, setup->config.oidc_issuers[i]);
+    }
 }

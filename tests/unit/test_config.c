@@ -74,10 +74,22 @@ static const struct bad {
     {"keyring { user = \"\" }", "config.bad-value", ":1:", "user name", "empty user"},
     {"service { user = \"a b\" }", "config.bad-value", ":1:", "user name", "space"},
     {"log {\nlevel = loud\n}", "config.bad-value", ":2:", "error, warn", "level"},
+    {"oidc-issuer \"a\" { issuer = \"http://x\" }", "config.bad-value",
+     ":1:", "https://", "issuer without TLS"},
+    {"oidc-issuer \"a\" { issuer = \"https://x,y\" }", "config.bad-value",
+     ":1:", "https://", "comma"},
+    {"oidc-issuer \"a\" {\n tenant = \"x\" }", "config.bad-value", ":2:", "UUID",
+     "tenant"},
+    {"oidc-issuer \"a\" { ca-file = \"x\" }", "config.bad-value", ":1:", "absolute",
+     "relative path"},
+    {"oidc-issuer \"a\" { }", "config.bad-issuer", "keyvault.conf:", "issuer",
+     "issuer without issuer"},
+    {"oidc-issuer \"a b\" { issuer = \"https://x\" }", "config.bad-issuer",
+     "keyvault.conf:", "letters", "bad name"},
     {"log { format = xml }", "config.bad-value", ":1:", "journald", "format"},
     {"api {\n lisen = \"a:1\"\n}", "config.syntax",
      ":2:", "listen, domain or certificate", "misspelt option"},
-    {"apis { }", "config.syntax", ":1:", "api, keyring, service or log",
+    {"apis { }", "config.syntax", ":1:", "service, oidc-issuer or log",
      "misspelt block"},
     {"keyring { allow-swap = maybe }", "config.syntax", ":1:", "on or off", "no bool"},
     {"keyring { prepared-nonces = 1 }", "config.bad-value", ":1:", "auto, on or off",
@@ -106,6 +118,36 @@ Test(config, refuses_and_names_line_and_expectation)
                            err.message);
         cr_expect_str_eq(config.domain, "untouched", "%s", bad[i].why);
     }
+}
+
+Test(config, issuers_become_settings_of_the_service)
+{
+    static struct kv_config config;
+    static const char text[] =
+        "oidc-issuer \"corp\" { issuer = \"https://i/r\" audience = \"api://v\" at-jwt "
+        "= on "
+        "}\n"
+        "oidc-issuer \"b\" { issuer = \"https://j\" ca-file = \"/etc/ca.pem\" tenant = "
+        "\"11111111-2222-4333-8444-555555555555\" }";
+    struct kv_err err = KV_ERR_INIT;
+    cr_assert_eq(kv_config_parse(text, strlen(text), "f", &config, &err), 0, "%s",
+                 err.message);
+    cr_assert_eq(config.n_oidc_issuers, 2);
+    cr_assert_str_eq(config.oidc_issuers[0],
+                     "name=corp,issuer=https://i/r,audience=api://v,at-jwt=on");
+    cr_assert_str_eq(config.oidc_issuers[1],
+                     "name=b,issuer=https://j,tenant=11111111-2222-4333-8444-"
+                     "555555555555,ca-file=/etc/ca.pem");
+    char many[2048] = "";
+    for (int n = 0; n < 9; n++) {
+        char one[128];
+        (void)snprintf(one, sizeof(one),
+                       "oidc-issuer \"n%d\" { issuer = \"https://x\" }\n", n);
+        (void)strncat(many, one, sizeof(many) - strlen(many) - 1);
+    }
+    err = KV_ERR_INIT;
+    cr_assert_eq(kv_config_parse(many, strlen(many), "f", &config, &err), KV_E_INVALID);
+    cr_assert_str_eq(err.id, "config.bad-issuer");
 }
 
 Test(config, braces_in_strings_and_comments_are_no_blocks)
