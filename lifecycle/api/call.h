@@ -50,6 +50,8 @@ static inline struct kv_call *kv_call_of(struct kv_task *task)
 
 /* Tables of the handlers, ended by a row without method. */
 extern const struct kv_route kv_routes_keys[];
+extern const struct kv_route kv_routes_rotation[];
+extern const struct kv_route kv_routes_random[];
 extern const struct kv_route kv_routes_secrets[];
 extern const struct kv_route kv_routes_certificates[];
 extern const struct kv_route kv_routes_contacts[];

@@ -10,6 +10,8 @@
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/api/keys.h"
+#include "lifecycle/certs/engine.h"
+#include "lifecycle/service/rotation.h"
 #include "store/core/secret.h"
 
 /* What the steps of one creation share. */
@@ -20,6 +22,7 @@ struct creation {
     struct kv_buf app;
     struct kv_row head;
     struct kv_row row;
+    struct kv_object policy; /* of rotation */
     json_t *bundle;
 };
 
@@ -28,6 +31,7 @@ static void creation_free(void *data)
     struct creation *creation = data;
     kv_buf_free(&creation->material);
     kv_buf_free(&creation->app);
+    kv_object_free(&creation->policy);
     json_decref(creation->bundle);
     kv_wiping_free(creation);
 }
@@ -166,6 +170,8 @@ static void committed(struct kv_task *task)
     struct creation *creation = call->data;
     json_t *bundle = creation->bundle;
     creation->bundle = NULL;
+    if (creation->policy.row.row_version != 0)
+        kv_engine_kick(task->service->engine);
     kv_call_reply(call, 200, bundle);
 }
 
@@ -186,14 +192,27 @@ static void made(struct kv_task *task)
     }
     kv_task_put_row(task, row, 0);
     kv_task_put_head(task, &creation->head, row);
+    kv_rotation_touch(task, &creation->policy);
     kv_task_commit(task, committed);
+}
+
+static void make(struct kv_task *task)
+{
+    struct kv_call *call = kv_call_of(task);
+    struct creation *creation = call->data;
+    struct kv_buf payload;
+    creation->policy = kv_task_take_object(task);
+    kv_buf_init_secret(&payload, KV_FRAME_MAX_ROLE);
+    kv_role_key_new_put(&payload, &creation->request);
+    kv_task_keyring(task,
+                    creation->is_import ? KV_ROLE_KEY_IMPORT : KV_ROLE_KEY_GENERATE,
+                    &payload, made);
 }
 
 static void got_head(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct creation *creation = call->data;
-    struct kv_buf payload;
     creation->head = task->object.row;
     if (kv_call_check_head(call, &creation->head) != 0)
         return;
@@ -208,11 +227,7 @@ static void got_head(struct kv_task *task)
     creation->row.exp_s = KV_TIME_NONE;
     creation->row.next_at_s = KV_TIME_NONE;
     kv_task_ident(task, key, 0, &creation->request.ident);
-    kv_buf_init_secret(&payload, KV_FRAME_MAX_ROLE);
-    kv_role_key_new_put(&payload, &creation->request);
-    kv_task_keyring(task,
-                    creation->is_import ? KV_ROLE_KEY_IMPORT : KV_ROLE_KEY_GENERATE,
-                    &payload, made);
+    kv_task_find(task, KV_KIND_ROTATION, call->name, NULL, make);
 }
 
 static void start(struct kv_call *call, bool is_import)

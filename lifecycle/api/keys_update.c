@@ -1,16 +1,21 @@
 /*
  * Changing what is said of a key's version; the key stays.
  *
- *   load -> check -> KEY_UPDATE (the keyring seals it again) -> commit -> bundle
+ *   load -> check -> rotation policy -> KEY_UPDATE (the keyring seals it again) ->
+ * commit -> bundle
  */
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/api/keys.h"
+#include "lifecycle/certs/engine.h"
+#include "lifecycle/service/rotation.h"
 #include "store/core/secret.h"
 
 struct updating {
     struct kv_object key;
+    struct kv_object policy; /* of rotation: its times follow those of the key */
+    struct kv_key_attrs attrs;
     struct kv_buf app;
     json_t *bundle;
 };
@@ -19,6 +24,7 @@ static void updating_free(void *data)
 {
     struct updating *updating = data;
     kv_object_free(&updating->key);
+    kv_object_free(&updating->policy);
     kv_buf_free(&updating->app);
     json_decref(updating->bundle);
     kv_wiping_free(updating);
@@ -68,6 +74,8 @@ static void committed(struct kv_task *task)
     struct updating *updating = call->data;
     json_t *bundle = updating->bundle;
     updating->bundle = NULL;
+    if (updating->policy.row.row_version != 0)
+        kv_engine_kick(task->service->engine);
     kv_call_reply(call, 200, bundle);
 }
 
@@ -87,14 +95,21 @@ static void resealed(struct kv_task *task)
         return;
     }
     kv_task_put_row(task, &row, row.row_version);
+    kv_rotation_touch(task, &updating->policy);
     kv_task_commit(task, committed);
+}
+
+static void got_policy(struct kv_task *task)
+{
+    struct updating *updating = kv_call_of(task)->data;
+    updating->policy = kv_task_take_object(task);
+    kv_task_key_update(task, &updating->key.row, &updating->attrs, resealed);
 }
 
 static void loaded(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     struct kv_err err = KV_ERR_INIT;
-    struct kv_key_attrs attrs;
     struct updating *updating = kv_wiping_calloc(1, sizeof(*updating));
     if (updating == NULL) {
         kv_task_fail(task, KV_E_NOMEM, NULL);
@@ -104,11 +119,11 @@ static void loaded(struct kv_task *task)
     updating->key = kv_task_take_object(task);
     call->data = updating;
     call->data_free = updating_free;
-    int rc = read_request(call, updating, &attrs, &err);
+    int rc = read_request(call, updating, &updating->attrs, &err);
     if (rc != 0)
         kv_task_fail(task, rc, &err);
     else
-        kv_task_key_update(task, &updating->key.row, &attrs, resealed);
+        kv_task_find(task, KV_KIND_ROTATION, call->name, NULL, got_policy);
 }
 
 void kv_keys_update(struct kv_call *call)

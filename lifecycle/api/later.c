@@ -19,16 +19,10 @@ static void refuse(struct kv_call *call)
     }
 
 const struct kv_route kv_routes_later[] = {
-    LATER("POST", "/keys/{name}/rotate", "rotateKey", KV_ACT_KEY_ROTATE),
-    LATER("GET", "/keys/{name}/rotationpolicy", "getKeyRotationPolicy",
-          KV_ACT_KEY_POLICY_GET),
-    LATER("PUT", "/keys/{name}/rotationpolicy", "updateKeyRotationPolicy",
-          KV_ACT_KEY_POLICY_SET),
     LATER("POST", "/keys/{name}/release", "release", KV_ACT_KEY_RELEASE),
     LATER("POST", "/keys/{name}/{version}/release", "release", KV_ACT_KEY_RELEASE),
     LATER("GET", "/keys/{name}/attestation", "getKeyAttestation", KV_ACT_KEY_GET),
     LATER("GET", "/keys/{name}/{version}/attestation", "getKeyAttestation",
           KV_ACT_KEY_GET),
-    LATER("POST", "/rng", "getRandomBytes", KV_ACT_KEY_LIST),
     {NULL, NULL, NULL, 0, false, NULL},
 };

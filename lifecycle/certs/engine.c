@@ -1,6 +1,6 @@
 /*
- * Due rows, found by the index on next_at: operations run against their issuer, deleted
- * names are purged; each row once at a time.
+ * Due rows, found by the index on next_at: operations run against their issuer, keys
+ * are rotated, deleted names are purged; each row once at a time.
  *
  *   timer -> list what is due -> run each that is not running -> timer for the next
  *
@@ -17,6 +17,7 @@
 #include "lifecycle/certs/internal.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/name.h"
+#include "lifecycle/service/rotation.h"
 
 #define RUNS_MAX 32
 #define IDLE_S 3600 /* look again though nothing is due */
@@ -101,9 +102,13 @@ static void start_run(struct kv_engine *engine, const struct kv_row_key *key)
         return;
     place->engine = engine;
     place->key = *key;
-    int rc = key->kind == KV_KIND_OPERATION
-                 ? kv_run_start(engine->service, vault, key->name, on_run_end, place)
-                 : kv_name_purge_due(engine->service, vault, key, on_run_end, place);
+    int rc = 0;
+    if (key->kind == KV_KIND_OPERATION)
+        rc = kv_run_start(engine->service, vault, key->name, on_run_end, place);
+    else if (key->kind == KV_KIND_ROTATION)
+        rc = kv_rotation_run(engine->service, vault, key->name, on_run_end, place);
+    else
+        rc = kv_name_purge_due(engine->service, vault, key, on_run_end, place);
     if (rc != 0) {
         place->engine = NULL;
         delay(engine);
@@ -120,6 +125,13 @@ static uint64_t ms_until(const struct kv_engine *engine, int64_t at_s)
     return wait_s < IDLE_S ? (uint64_t)wait_s * 1000 : IDLE_MS;
 }
 
+/* Whether a row with a date is one that something is done for. */
+static bool is_work(const struct kv_row *row)
+{
+    return row->key.kind == KV_KIND_OPERATION || row->key.kind == KV_KIND_ROTATION ||
+           (row->flags & KV_ROW_DELETED) != 0;
+}
+
 static void scanned(struct kv_task *task)
 {
     struct kv_engine *engine = (struct kv_engine *)task;
@@ -130,7 +142,7 @@ static void scanned(struct kv_task *task)
     size_t n_due = 0;
     for (size_t i = 0; i < n; i++) {
         const struct kv_row *row = &task->objects[i].row;
-        if (row->key.kind != KV_KIND_OPERATION && (row->flags & KV_ROW_DELETED) == 0)
+        if (!is_work(row))
             continue;
         if (row->next_at_s > now_s) {
             next_ms = ms_until(engine, row->next_at_s);

@@ -65,6 +65,8 @@ KV_COMMAND(kv_restore_run);
 
 KV_COMMAND(kv_key_create_run);
 KV_COMMAND(kv_key_import_run);
+KV_COMMAND(kv_key_rotate_run);
+KV_COMMAND(kv_key_rotation_policy_run);
 KV_COMMAND(kv_key_usage_run);
 KV_COMMAND(kv_key_uri_pem_run);
 KV_COMMAND(kv_key_sign_run);

@@ -115,6 +115,15 @@ static const struct kv_flag secret_get[] = {
     {0},
 };
 
+static const struct kv_flag key_rotation[] = {
+    {"rotate-after", "DURATION", "make a new version so long after the last one"},
+    {"rotate-before-expiry", "DURATION",
+     "make a new version so long before it expires"},
+    {"notify-before-expiry", "DURATION", "give notice so long before it expires"},
+    {"expires-in", "DURATION", "how long a new version is good for"},
+    {0},
+};
+
 /* --- cert --- */
 
 static const struct kv_flag cert_create[] = {
@@ -262,6 +271,14 @@ static const char policy_verb_notes[] =
     "FILE\n"
     "                          what the file names; new versions follow it\n"
     "  cert policy default     a policy to start from";
+static const char rotate_notes[] =
+    "The former version stays: what names it in full goes on with it.";
+static const char rotation_notes[] =
+    "  key rotation-policy show NAME   the policy of a key, in JSON\n"
+    "  key rotation-policy set NAME    a new one; without --notify-before-expiry a "
+    "notice\n"
+    "                                  is given 30 days before\n"
+    "DURATION counts days, weeks, months or years, as P90D, P6M, P1Y.";
 static const char operation_notes[] =
     "  cert operation show NAME     how the newest order stands\n"
     "  cert operation cancel NAME   end it before its time\n"
@@ -323,6 +340,10 @@ const struct kv_command kv_commands[] = {
     ROW("key", "import", "NAME", "Put an existing private key into the vault",
         key_import, NULL, kv_key_import_run),
     SHARED("key", "key", none, show, kv_object_show_run, key_update),
+    ROW("key", "rotate", "NAME", "Make a new version like the present one", none,
+        rotate_notes, kv_key_rotate_run),
+    ROW("key", "rotation-policy", "show|set NAME", "When a key is rotated by itself",
+        key_rotation, rotation_notes, kv_key_rotation_policy_run),
     ROW("key", "usage", "[NAME]", "Show what was done with keys in use", none, NULL,
         kv_key_usage_run),
     ROW("key", "uri-pem", "NAME", "Print the file that servers load as private key",

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lifecycle/service/rotation.h"
 #include "store/core/str.h"
 
 #define DAY_S INT64_C(86400)
@@ -18,19 +19,27 @@
  */
 
 static const uint8_t kind_of_part[KV_NAME_PARTS] = {
-    [KV_NAME_KEY] = KV_KIND_KEY,
-    [KV_NAME_SECRET] = KV_KIND_SECRET,
-    [KV_NAME_POLICY] = KV_KIND_POLICY,
-    [KV_NAME_OPERATION] = KV_KIND_OPERATION,
+    [KV_NAME_KEY] = KV_KIND_KEY,           [KV_NAME_SECRET] = KV_KIND_SECRET,
+    [KV_NAME_POLICY] = KV_KIND_POLICY,     [KV_NAME_OPERATION] = KV_KIND_OPERATION,
+    [KV_NAME_ROTATION] = KV_KIND_ROTATION,
 };
+
+/* Whether names of this kind have this part. */
+static bool has_part(uint8_t kind, size_t part)
+{
+    if (part == KV_NAME_HEAD)
+        return true;
+    return kind == (part == KV_NAME_ROTATION ? KV_KIND_KEY : KV_KIND_CERTIFICATE);
+}
 
 static void part_read(struct kv_task *task);
 
 static void read_part(struct kv_task *task)
 {
     struct kv_name *name = task->name;
-    size_t n_parts = name->kind == KV_KIND_CERTIFICATE ? KV_NAME_PARTS : 1;
-    if (name->at == n_parts) {
+    while (name->at < KV_NAME_PARTS && !has_part(name->kind, name->at))
+        name->at++;
+    if (name->at == KV_NAME_PARTS) {
         task->name = NULL;
         name->next(task);
         return;
@@ -159,6 +168,7 @@ void kv_name_recover(struct kv_task *task, const struct kv_name *name)
         head.next_at_s = KV_TIME_NONE;
         kv_task_put_row(task, &head, head.row_version);
     }
+    kv_rotation_touch(task, &name->part[KV_NAME_ROTATION]);
 }
 
 void kv_name_purge(struct kv_task *task, const struct kv_name *name)

@@ -15,10 +15,11 @@
 
 enum kv_name_part {
     KV_NAME_HEAD,
-    KV_NAME_KEY, /* of a certificate, as all below */
+    KV_NAME_KEY, /* of a certificate, as the three below */
     KV_NAME_SECRET,
     KV_NAME_POLICY,
     KV_NAME_OPERATION,
+    KV_NAME_ROTATION, /* of a key */
     KV_NAME_PARTS,
 };
 

@@ -24,6 +24,7 @@
 #include "store/keyring/role.h"
 
 struct kv_name;
+struct kv_rotate;
 struct kv_task;
 typedef void (*kv_task_fn)(struct kv_task *task);
 typedef void (*kv_task_fail_fn)(struct kv_task *task, int rc, const struct kv_err *err);
@@ -56,7 +57,8 @@ struct kv_task {
     int batch_failed; /* of a put */
     kv_task_fn next;
     struct kv_task_op *op;
-    struct kv_name *name; /* of kv_name_read, while it runs */
+    struct kv_name *name;     /* of kv_name_read, while it runs */
+    struct kv_rotate *rotate; /* of kv_rotate_start, while it runs */
 };
 
 void kv_task_init(struct kv_task *task, struct kv_service *service,

@@ -19,6 +19,7 @@ static const char *const names[] = {
     [KV_KIND_SYSTEM] = "system",
     [KV_KIND_VAULT_KEY] = "vault key",
     [KV_KIND_APP] = "application",
+    [KV_KIND_ROTATION] = "rotation policy",
 };
 
 const char *kv_kind_name(uint8_t kind)

@@ -72,7 +72,8 @@ enum kv_kind {
     KV_KIND_SYSTEM = 10,    /* the API's own TLS key, token hashes */
     KV_KIND_VAULT_KEY = 11, /* a wrapped vault key: not sealed by itself */
     KV_KIND_APP = 12,       /* an application that may sign in */
-    KV_KIND_LAST = KV_KIND_APP,
+    KV_KIND_ROTATION = 13,  /* rotation policy of a key */
+    KV_KIND_LAST = KV_KIND_ROTATION,
 };
 
 /* What a sealed row is; every field is authenticated. */

@@ -8,6 +8,7 @@ import "./files.mjs";
 import "./deleted.mjs";
 import "./backup.mjs";
 import "./updates.mjs";
+import "./rotation.mjs";
 import "./issuers.mjs";
 import "./merge.mjs";
 import "./polling.mjs";

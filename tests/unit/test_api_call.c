@@ -78,7 +78,7 @@ static const struct row rows[] = {
      "object.not-found"},
     {"nor of a key to use", "POST", "/keys/k/" ZEROS "/sign",
      "{\"alg\":\"ES256\",\"value\":\"AQ\"}", 404, "KeyNotFound", "object.not-found"},
-    {"known and not offered", "POST", "/rng", NULL, 400, "NotSupported",
+    {"known and not offered", "POST", "/keys/k/release", NULL, 400, "NotSupported",
      "api.not-offered"},
     {"latest", "GET", "/secrets/s/", NULL, 200, "", ""},
 };
@@ -217,7 +217,8 @@ Test(api_call, without_a_role_nothing_is_learned)
         {"list", "GET", "/secrets", NULL, 403, "Forbidden", "api.forbidden"},
         {"broken body", "PUT", "/secrets/s", "{", 403, "Forbidden", "api.forbidden"},
         {"no body", "PUT", "/secrets/s", NULL, 403, "Forbidden", "api.forbidden"},
-        {"not offered", "POST", "/rng", NULL, 403, "Forbidden", "api.forbidden"},
+        {"not offered", "POST", "/keys/k/release", NULL, 403, "Forbidden",
+         "api.forbidden"},
         {"name", "GET", "/secrets/a_b", NULL, 400, "BadParameter", "api.bad-name"},
         {"path", "GET", "/nothing", NULL, 404, "NotFound", "api.no-route"},
         {"grant", "PUT", "/keyvault/v1/assignments",
