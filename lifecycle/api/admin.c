@@ -153,7 +153,7 @@ static int make_id(struct kv_assignment *assignment)
     return rc;
 }
 
-static void granted(struct kv_task *task)
+void kv_admin_granted(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
     const struct kv_assignment *assignment = call->data;
@@ -168,6 +168,22 @@ static void granted(struct kv_task *task)
            KV_S("by", call->principal.id), KV_S("principal", assignment->principal),
            KV_S("role", assignment->role), KV_S("scope", assignment->scope));
     kv_call_reply(call, 200, assignment_json(assignment));
+}
+
+int kv_admin_put_assignment(struct kv_call *call, struct kv_assignment *assignment)
+{
+    int rc = make_id(assignment);
+    if (rc != 0)
+        return rc;
+    struct kv_row row = {.flags = KV_ROW_ENABLED,
+                         .created_s = kv_now_s(call->task.service->clock),
+                         .nbf_s = KV_TIME_NONE,
+                         .exp_s = KV_TIME_NONE,
+                         .next_at_s = KV_TIME_NONE};
+    row.updated_s = row.created_s;
+    set_key(&row.key, assignment->id);
+    kv_task_put_doc(&call->task, &row, 0, kv_assignment_doc(assignment));
+    return 0;
 }
 
 static void grant_role(struct kv_call *call)
@@ -185,17 +201,9 @@ static void grant_role(struct kv_call *call)
         return;
     }
     KV_TRY(kv_assignments_check_room(service->assignments, &err));
-    KV_TRY(make_id(&assignment));
     KV_TRY(keep_copy(call, &assignment));
-    struct kv_row row = {.flags = KV_ROW_ENABLED,
-                         .created_s = kv_now_s(service->clock),
-                         .nbf_s = KV_TIME_NONE,
-                         .exp_s = KV_TIME_NONE,
-                         .next_at_s = KV_TIME_NONE};
-    row.updated_s = row.created_s;
-    set_key(&row.key, assignment.id);
-    kv_task_put_doc(&call->task, &row, 0, kv_assignment_doc(&assignment));
-    kv_task_commit(&call->task, granted);
+    KV_TRY(kv_admin_put_assignment(call, call->data));
+    kv_task_commit(&call->task, kv_admin_granted);
     return;
 out:
     kv_task_fail(&call->task, rc, &err);
@@ -248,6 +256,9 @@ const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/usage", "keyUsage", 0, false, kv_admin_usage},
     {"POST", "/keyvault/v1/access/check", "checkAccess", 0, true, kv_admin_check},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
+    {"POST", "/keyvault/v1/ticket", "makeTicket", 0, false, kv_admin_make_ticket},
+    {"POST", "/keyvault/v1/ticket/redeem", "redeemTicket", 0, true,
+     kv_admin_redeem_ticket},
     {"PUT", "/keyvault/v1/assignments", "grant", 0, true, grant_role},
     {"DELETE", "/keyvault/v1/assignments", "revoke", 0, true, revoke_role},
     {NULL, NULL, NULL, 0, false, NULL},

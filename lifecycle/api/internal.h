@@ -70,6 +70,23 @@ bool kv_authority_serves(const struct kv_http_request *request);
  * clients of the contract know. */
 void kv_authority_start(struct kv_service *service, struct kv_http_request *request);
 
+/* --- admin.c --------------------------------------------------------------------- */
+
+/* Give a role assignment its id and put its row into the batch of the call's task;
+ * kv_admin_granted is the step behind the commit: call->data begins with the
+ * assignment, which counts from then on, and is the reply. */
+int kv_admin_put_assignment(struct kv_call *call,
+                            struct kv_assignment *assignment) KV_MUST_CHECK;
+void kv_admin_granted(struct kv_task *task);
+
+/* --- ticket.c -------------------------------------------------------------------- */
+
+/* POST /keyvault/v1/ticket: {"ticket","expires"}, and /ticket/redeem {"ticket",
+ * "principal"}: the assignment. init.done, init.bad-ticket, init.not-local, init.wait.
+ */
+void kv_admin_make_ticket(struct kv_call *call);
+void kv_admin_redeem_ticket(struct kv_call *call);
+
 /* --- doctor.c -------------------------------------------------------------------- */
 
 /* GET /keyvault/v1/doctor: {"time","store":{"path","freeBytes","totalBytes"},"grant"};

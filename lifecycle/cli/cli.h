@@ -101,6 +101,7 @@ KV_COMMAND(kv_access_check_run);
 KV_COMMAND(kv_access_grant_run);
 KV_COMMAND(kv_access_list_run);
 KV_COMMAND(kv_access_revoke_run);
+KV_COMMAND(kv_init_run);
 KV_COMMAND(kv_status_run);
 KV_COMMAND(kv_doctor_run);
 KV_COMMAND(kv_completion_run);

@@ -220,6 +220,12 @@ static const struct kv_flag issuer_update[] = {
     {0},
 };
 
+static const struct kv_flag init_flags[] = {
+    {"ticket", "FILE|-", "redeem this one"},
+    {"principal", "PRINCIPAL", "with --ticket: who becomes administrator (the caller)"},
+    {0},
+};
+
 static const struct kv_flag app_create[] = {
     {"role", "ROLE", "a role for it, for example secrets-user"},
     {"scope", "SCOPE", "where: /, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
@@ -259,6 +265,9 @@ static const char check_notes[] =
     "audit.\n"
     "OBJECT is a scope: /, /VAULT, /VAULT/keys/NAME or keys/NAME.\n"
     "Exit code 0: allowed; 4: denied.";
+static const char init_notes[] =
+    "Over api.sock. A ticket works once, for 15 minutes, while nobody administers the\n"
+    "installation by a role; running it again afterwards changes nothing.";
 static const char app_notes[] =
     "The secret is shown this once. A client signs in with tenant, client id and "
     "secret\n"
@@ -407,6 +416,8 @@ const struct kv_command kv_commands[] = {
         kv_access_list_run),
     ROW("access", "revoke", "PRINCIPAL", "Take a role from somebody", access_flags,
         grant_notes, kv_access_revoke_run),
+    ROW("init", NULL, "", "Make the ticket of the first administrator, or redeem it",
+        init_flags, init_notes, kv_init_run),
     ROW("status", NULL, "", "Show the state of the service and its vaults", none, NULL,
         kv_status_run),
     ROW("doctor", NULL, "[URI|FILE]", "Find out why something does not work",
