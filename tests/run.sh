@@ -109,7 +109,7 @@ if wanted fuzz; then
   check build-clang env CC=clang-14 tests/support/setup_clang.sh
   meson_suites build-clang fuzz fuzz
 fi
-for stage in crash sdk bench coverage lint; do
+for stage in crash sdk python bench coverage lint; do
   if wanted $stage && [ -x "tests/support/stage_$stage.sh" ]; then
     # each prints "ok NAME" or "not ok NAME" lines
     "tests/support/stage_$stage.sh" >"$logs/$stage.log" 2>&1

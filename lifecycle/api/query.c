@@ -103,10 +103,11 @@ size_t kv_query_copy(const char *query, const char *without, struct kv_buf *out)
     return n;
 }
 
+/* 7.4-preview.1 is what Debian 12's package for Python asks for by default. */
 bool kv_api_version_is_known(const char *version)
 {
-    static const char *const known[] = {"7.0", "7.1", "7.2", "7.3",
-                                        "7.4", "7.5", "7.6", "2025-07-01"};
+    static const char *const known[] = {
+        "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "7.4-preview.1", "2025-07-01"};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strcmp(version, known[i]) == 0)
             return true;

@@ -130,16 +130,19 @@ void kv_signin_form_free(struct kv_signin_form *form)
 bool kv_signin_scope_is(const struct kv_signin_form *form, const char *resource)
 {
     size_t len = strlen(resource);
-    const char *scope = form->scope;
-    return strncmp(scope, resource, len) == 0 &&
-           (strcmp(scope + len, "/.default") == 0 ||
-            strcmp(scope + len, "//.default") == 0);
+    if (strncmp(form->scope, resource, len) != 0)
+        return false;
+    const char *rest = form->scope + len;
+    if (*rest == ':' && rest[1] >= '0' && rest[1] <= '9')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    return strcmp(rest, "/.default") == 0 || strcmp(rest, "//.default") == 0;
 }
 
 /* --- assertions --------------------------------------------------------------------
  */
 
-/* Whether base64url `text` is this digest of the certificate. */
+/* Whether base64url `text` is this digest of the certificate. MSAL for Python pads it.
+ */
 static bool is_thumbprint(X509 *certificate, const EVP_MD *md, const char *text)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
@@ -151,7 +154,9 @@ static bool is_thumbprint(X509 *certificate, const EVP_MD *md, const char *text)
     const char *cstr = kv_b64_encode(KV_B64_URL, digest, len, &encoded) == 0
                            ? kv_buf_cstr(&encoded)
                            : NULL;
-    bool is_same = cstr != NULL && strcmp(cstr, text) == 0;
+    const size_t n = cstr != NULL ? strlen(cstr) : 0;
+    bool is_same =
+        n > 0 && strncmp(cstr, text, n) == 0 && text[n + strspn(text + n, "=")] == '\0';
     kv_buf_free(&encoded);
     return is_same;
 }
@@ -181,7 +186,7 @@ static bool check_claims(struct kv_service *service, const struct kv_app *app,
         jti[0] == '\0')
         return refuse(error, 401, "invalid_client", 700021,
                       "The assertion is not about its application, or has no 'jti'.");
-    int64_t exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));
+    int64_t exp_s = (int64_t)json_number_value(json_object_get(jwt->claims, "exp")) + 1;
     int rc = kv_replay_use(service->identity->replay, app->client_id, jti, source,
                            exp_s, kv_now_s(service->clock), &err);
     if (rc == KV_E_DENIED)
@@ -212,8 +217,10 @@ static bool check_assertion(struct kv_service *service, const struct kv_app *app
                             const char *source, struct kv_oauth_error *error)
 {
     const int64_t now_s = kv_now_s(service->clock);
-    const struct kv_jwt_rules rules = {
-        .issuer = app->client_id, .audience = endpoint, .algs = KV_JOSE_ANY};
+    const struct kv_jwt_rules rules = {.issuer = app->client_id,
+                                       .audience = endpoint,
+                                       .algs = KV_JOSE_ANY,
+                                       .may_cut_dates = true}; /* MSAL for Python */
     struct kv_err err = KV_ERR_INIT;
     struct kv_jwk jwk = {.key = NULL};
     struct kv_jwt jwt;

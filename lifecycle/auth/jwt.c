@@ -74,28 +74,30 @@ static bool is_access_token(const char *typ)
 }
 
 /* A date into *out, which stays when the claim is absent. */
-static int read_date(const json_t *claims, const char *claim, int64_t *out,
-                     struct kv_err *err)
+static int read_date(const json_t *claims, const char *claim, bool may_cut,
+                     int64_t *out, struct kv_err *err)
 {
     const json_t *value = json_object_get(claims, claim);
+    const double seconds = json_number_value(value);
     if (value == NULL)
         return 0;
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > DATE_MAX)
+    if (!(may_cut ? json_is_number(value) : json_is_integer(value)) || seconds < 0 ||
+        seconds > (double)DATE_MAX)
         return bad_claims(err, "has a date that is no whole number of seconds");
-    *out = json_integer_value(value);
+    *out = (int64_t)seconds;
     return 0;
 }
 
-static int check_dates(const json_t *claims, int64_t now_s, struct kv_err *err)
+static int check_dates(const json_t *claims, bool may_cut, int64_t now_s,
+                       struct kv_err *err)
 {
     int64_t exp_s = KV_TIME_NONE;
     int64_t nbf_s = KV_TIME_NONE;
     int64_t iat_s = KV_TIME_NONE;
     int rc = 0;
-    KV_TRY(read_date(claims, "exp", &exp_s, err));
-    KV_TRY(read_date(claims, "nbf", &nbf_s, err));
-    KV_TRY(read_date(claims, "iat", &iat_s, err));
+    KV_TRY(read_date(claims, "exp", may_cut, &exp_s, err));
+    KV_TRY(read_date(claims, "nbf", may_cut, &nbf_s, err));
+    KV_TRY(read_date(claims, "iat", may_cut, &iat_s, err));
     if (exp_s == KV_TIME_NONE)
         return bad_claims(err, "has no end ('exp')");
     if (exp_s <= now_s - KV_JWT_SKEW_S)
@@ -125,7 +127,7 @@ static int check_claims(const struct kv_jwt *jwt, const struct kv_jwt_rules *rul
     if (rules->wants_at_jwt && !is_access_token(jwt->jws.typ))
         return kv_err_set(err, KV_E_DENIED, "jwt.bad-type",
                           "the token is no access token (typ at+jwt)");
-    return check_dates(jwt->claims, now_s, err);
+    return check_dates(jwt->claims, rules->may_cut_dates, now_s, err);
 }
 
 int kv_jwt_check_with(const struct kv_jwt *jwt, const struct kv_jwk *key,

@@ -17,7 +17,8 @@ struct kv_jwt_rules {
     const char *issuer;   /* iss, exactly */
     const char *audience; /* aud, exactly; or one of several in an array */
     kv_jose_algs algs;
-    bool wants_at_jwt; /* typ at+jwt (RFC 9068 §2.1) */
+    bool wants_at_jwt;  /* typ at+jwt (RFC 9068 §2.1) */
+    bool may_cut_dates; /* dates may have a fraction (RFC 7519 §2), which is cut */
 };
 
 struct kv_jwt {

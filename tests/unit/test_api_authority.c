@@ -140,6 +140,20 @@ Test(api_authority, tokens_verify_with_the_published_key)
     json_decref(json);
 }
 
+/* The challenge's `scope` has the port, for clients that compare it; `resource` has
+ * none. */
+Test(api_authority, the_resource_is_asked_for_with_and_without_its_port)
+{
+    char form[1024];
+    json_t *json = NULL;
+    (void)snprintf(form, sizeof(form),
+                   "grant_type=client_credentials&client_id=%s&client_secret=%s&scope="
+                   "https://vault.localhost:8443/.default",
+                   client_id, secret);
+    cr_assert_eq(ask("POST", token_path(), FORM, form, &json), 200);
+    json_decref(json);
+}
+
 Test(api_authority, the_key_outlives_a_start)
 {
     char kid[KV_JOSE_KID_MAX + 1];
@@ -173,6 +187,9 @@ static const struct {
      500011},
     {"grant_type=client_credentials&client_id=ID&client_secret=x&scope=" SCOPE "x", 400,
      500011},
+    {"grant_type=client_credentials&client_id=ID&client_secret=x&scope="
+     "https://vault.localhost:x/.default",
+     400, 500011},
     {"grant_type=client_credentials&client_id=ID&client_assertion=a.b.c", 400, 50027},
     {"grant_type=client_credentials&client_id=%zz", 400, 90014},
     {"grant_type=client_credentials&client_id="

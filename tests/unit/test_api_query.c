@@ -144,8 +144,8 @@ Test(api_query, copies_pairs_as_they_were_without_the_one_named)
 
 Test(api_query, api_versions_are_a_closed_list)
 {
-    static const char *const served[] = {"7.0", "7.1", "7.2", "7.3",
-                                         "7.4", "7.5", "7.6", "2025-07-01"};
+    static const char *const served[] = {
+        "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "7.4-preview.1", "2025-07-01"};
     static const char *const refused[] = {
         "",     "7",          "7.7",         "7.00",          "7.5 ",
         " 7.5", "2016-10-01", "2025-07-01 ", "7.6-preview.2", "2025-07-02",

@@ -14,7 +14,9 @@ Test(challenge, is_written_as_the_sdks_read_it)
         .domain = "vault.localhost", .tenant = "T", .port = 8443};
     cr_assert_eq(kv_challenge_format(&challenge, out, sizeof(out)), 0);
     cr_assert_str_eq(out, "Bearer authorization=\"https://localhost:8443/T\", "
-                          "resource=\"https://vault.localhost\"");
+                          "resource=\"https://vault.localhost\", "
+                          "scope=\"https://vault.localhost:8443/.default\"");
+    cr_assert_eq(kv_challenge_format(&challenge, out, 100), KV_E_TOO_BIG);
     challenge.domain = "v.example";
     challenge.port = 443;
     cr_assert_eq(kv_challenge_format(&challenge, out, sizeof(out)), 0);

@@ -116,6 +116,29 @@ static const struct {
      "jwt.bad-claims"},
 };
 
+Test(jwt, dates_are_cut_where_the_rules_say_so)
+{
+    static const struct {
+        const char *claims;
+        const char *id;
+    } dates[] = {
+        {"{" ISS AUD "\"exp\":1800000600.75,\"iat\":1800000000.25}", ""},
+        {"{" ISS AUD "\"exp\":1799999940.9}", "jwt.expired"},
+        {"{" ISS AUD "\"exp\":-0.5}", "jwt.bad-claims"},
+        {"{" ISS AUD "\"exp\":1e300}", "jwt.bad-claims"},
+        {"{" ISS AUD "\"exp\":\"1800000600.5\"}", "jwt.bad-claims"},
+    };
+    struct kv_jwt_rules rules = usual;
+    rules.may_cut_dates = true;
+    load_keys();
+    for (size_t i = 0; i < sizeof(dates) / sizeof(dates[0]); i++) {
+        char *text =
+            jws_maker_sign(jws_maker_key("P-256"), "ES256", HEADER, dates[i].claims);
+        cr_assert_str_eq(verdict_of(text, &rules), dates[i].id, "%s", dates[i].claims);
+        free(text);
+    }
+}
+
 Test(jwt, claims_are_what_they_must_be)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

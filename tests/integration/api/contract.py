@@ -57,7 +57,8 @@ def challenge(dev):
             reply = anyone.send(method, path, headers={"Content-Length": "0"}, version=version)
             refused(reply, 401, "Unauthorized", "api.unauthorized")
             expect(reply.headers["WWW-Authenticate"] ==
-                   f'Bearer authorization="{url}/{tenant}", resource="https://vault.localhost"',
+                   f'Bearer authorization="{url}/{tenant}", resource="https://vault.localhost", '
+                   f'scope="https://vault.localhost:{url.rsplit(":", 1)[1]}/.default"',
                    reply.headers["WWW-Authenticate"])
     refused(anyone.send("PUT", "/secrets/s", {"value": "v"}), 401, "Unauthorized",
             "api.unauthorized")
