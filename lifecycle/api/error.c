@@ -21,6 +21,7 @@ static const struct by_id {
     {"key.op-not-permitted", {403, "Forbidden", "KeyOperationForbidden"}},
     {"key.decrypt-failed", {400, "BadParameter", NULL}},
     {"api.secret-disabled", {403, "Forbidden", "SecretDisabled"}},
+    {"api.secret-expired", {403, "Forbidden", "SecretExpired"}},
     {"api.forbidden", {403, "Forbidden", "ForbiddenByRbac"}},
     {"api.denied-by-policy", {403, "Forbidden", "AccessDenied"}},
     {"api.managed", {403, "Forbidden", NULL}},

@@ -231,8 +231,7 @@ int kv_jwk_read_private(const json_t *jwk, struct kv_role_key_new *request,
     request->kty = kv_kty_by_name(kty);
     if (request->kty == 0)
         return kv_err_set(err, KV_E_INVALID, "api.bad-field",
-                          "the member 'kty' must be RSA, EC or OKP: keys in hardware "
-                          "and symmetric keys are not offered");
+                          "the member 'kty' must be RSA, EC or OKP");
     if (request->kty == KV_KTY_RSA) {
         request->import = KV_IMPORT_RSA;
         return append_numbers(jwk, rsa, 0, material, err);

@@ -84,22 +84,49 @@ out:
     return rc;
 }
 
-static int read_type(const json_t *body, struct kv_role_key_new *request,
-                     struct kv_err *err)
+/* Keys in hardware: for premium vaults, and there is no hardware yet. */
+static int refuse_hsm(const struct kv_vault *vault, struct kv_err *err)
+{
+    if (!vault->is_premium)
+        return kv_err_set(err, KV_E_INVALID, "key.needs-premium",
+                          "keys in hardware (RSA-HSM, EC-HSM) need a premium vault: "
+                          "'%s' is a standard one",
+                          vault->name);
+    return kv_err_set(err, KV_E_UNSUPPORTED, "api.not-offered",
+                      "keys in hardware are not offered by this version");
+}
+
+/* Types that the contract knows and this vault does not hold. */
+static int check_type(const struct kv_vault *vault, const char *kty, struct kv_err *err)
+{
+    if (kty == NULL)
+        return 0;
+    if (strcmp(kty, "RSA-HSM") == 0 || strcmp(kty, "EC-HSM") == 0)
+        return refuse_hsm(vault, err);
+    if (strcmp(kty, "oct") == 0 || strcmp(kty, "oct-HSM") == 0)
+        return bad(err, "the member 'kty' must be RSA, EC or OKP: symmetric keys are "
+                        "for managed HSMs, not for vaults");
+    return 0;
+}
+
+static int read_type(const struct kv_vault *vault, const json_t *body,
+                     struct kv_role_key_new *request, struct kv_err *err)
 {
     const char *kty = NULL;
     int rc = kv_json_string(body, "kty", KV_REQUIRED, &kty, err);
+    if (rc == 0)
+        rc = check_type(vault, kty, err);
     if (rc != 0)
         return rc;
     request->kty = kv_kty_by_name(kty);
     if (request->kty == 0)
-        return bad(err, "the member 'kty' must be RSA, EC or OKP: keys in hardware and "
-                        "symmetric keys are not offered");
+        return bad(err, "the member 'kty' must be RSA, EC or OKP");
     return request->kty == KV_KTY_RSA ? read_rsa(body, request, err)
                                       : read_curve(body, request, err);
 }
 
-static int read_key(const json_t *body, struct creation *creation, struct kv_err *err)
+static int read_key(const struct kv_vault *vault, const json_t *body,
+                    struct creation *creation, struct kv_err *err)
 {
     const json_t *jwk = NULL;
     bool is_hsm = false;
@@ -107,8 +134,8 @@ static int read_key(const json_t *body, struct creation *creation, struct kv_err
     KV_TRY(kv_json_object(body, "key", KV_REQUIRED, &jwk, err));
     KV_TRY(kv_json_bool(body, "Hsm", &is_hsm, err));
     if (is_hsm)
-        return bad(err, "the member 'Hsm' must be false: keys in hardware are not "
-                        "offered");
+        return refuse_hsm(vault, err);
+    KV_TRY(check_type(vault, json_string_value(json_object_get(jwk, "kty")), err));
     KV_TRY(kv_jwk_read_private(jwk, &creation->request, &creation->material, err));
     KV_TRY(
         kv_jwk_read_ops(jwk, creation->request.kty, &creation->request.attrs.ops, err));
@@ -146,9 +173,9 @@ static int read_request(struct kv_call *call, struct creation *creation,
     struct kv_key_attrs *key = &creation->request.attrs;
     int rc = 0;
     if (creation->is_import) {
-        KV_TRY(read_key(call->body, creation, err));
+        KV_TRY(read_key(call->task.vault, call->body, creation, err));
     } else {
-        KV_TRY(read_type(call->body, &creation->request, err));
+        KV_TRY(read_type(call->task.vault, call->body, &creation->request, err));
         KV_TRY(kv_jwk_read_ops(call->body, creation->request.kty, &key->ops, err));
     }
     KV_TRY(check_export(call->body, err));

@@ -137,6 +137,23 @@ static void set(struct kv_call *call)
 /* --- get and lists -------------------------------------------------------------------
  */
 
+/* The secret of a certificate ends with it; one of its own is read at any time. */
+static int check_dates(const struct kv_call *call, const struct kv_row *row,
+                       struct kv_err *err)
+{
+    char date[KV_TIME_TEXT_MAX];
+    if ((row->flags & KV_ROW_MANAGED) == 0 || row->exp_s == KV_TIME_NONE ||
+        kv_now_s(call->task.service->clock) < row->exp_s)
+        return 0;
+    kv_time_format(row->exp_s, date);
+    (void)kv_err_set(err, KV_E_STATE, "api.secret-expired",
+                     "Operation get is not allowed on an expired secret: certificate "
+                     "%s expired on %s",
+                     row->key.name, date);
+    kv_err_hint(err, "make a new version, keyvault cert create %s", row->key.name);
+    return KV_E_STATE;
+}
+
 static void got(struct kv_task *task)
 {
     struct kv_call *call = kv_call_of(task);
@@ -147,6 +164,10 @@ static void got(struct kv_task *task)
         kv_err_hint(&err, "keyvault %s update %s --enabled",
                     (task->object.row.flags & KV_ROW_MANAGED) != 0 ? "cert" : "secret",
                     call->name);
+        kv_task_fail(task, KV_E_STATE, &err);
+        return;
+    }
+    if (check_dates(call, &task->object.row, &err) != 0) {
         kv_task_fail(task, KV_E_STATE, &err);
         return;
     }

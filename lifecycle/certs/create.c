@@ -1,6 +1,7 @@
 /*
- * A new order: key and request are made, then version, operation and policy are
- * committed together. What the issuer does with it is the engine's (run.c).
+ * A new order: the key is made, or with `reuse_key` taken over from the present version,
+ * and its request; then version, operation and policy are committed together. What the
+ * issuer does with it is the engine's (run.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,9 @@ out:
     kv_buf_free(&info);
 }
 
+/* --- a key -----------------------------------------------------------------------
+ */
+
 static void generate(struct kv_order *order)
 {
     struct kv_role_key_new msg;
@@ -109,6 +113,56 @@ static void generate(struct kv_order *order)
     else
         kv_task_keyring(&order->task, KV_ROLE_KEY_GENERATE, &payload, key_made);
 }
+
+/* The policy may have changed to another type of key: then a new one is made. */
+static bool fits(const struct kv_policy *policy, const struct kv_key_info *info)
+{
+    return policy->kty == info->kty && policy->curve == info->curve &&
+           (policy->kty != KV_KTY_RSA || policy->bits == info->bits);
+}
+
+static void reuse(struct kv_order *order, const struct kv_row *old)
+{
+    struct kv_role_key_update msg = {.old_row = {old->sealed, old->sealed_len}};
+    struct kv_buf app;
+    struct kv_buf payload;
+    kv_buf_init(&app, KV_APP_MAX);
+    kv_buf_init(&payload, KV_FRAME_MAX_ROLE);
+    order->key_term = order->task.vault->term;
+    kv_row_ident(old, &msg.old_ident);
+    kv_order_key_ident(order, &msg.ident);
+    int rc = kv_order_key_attrs(order, &app, &msg.attrs);
+    if (rc == 0)
+        kv_role_key_update_put(&payload, &msg);
+    kv_buf_free(&app);
+    if (rc != 0)
+        kv_task_fail(&order->task, rc, NULL);
+    else
+        kv_task_keyring(&order->task, KV_ROLE_KEY_REUSE, &payload, key_made);
+}
+
+static void got_old_key(struct kv_task *task)
+{
+    struct kv_order *order = kv_order_of(task);
+    struct kv_object old = kv_task_take_object(task);
+    if (old.row.row_version != 0 && fits(&order->policy, &old.info))
+        reuse(order, &old.row);
+    else
+        generate(order);
+    kv_object_free(&old);
+}
+
+/* The key of the present version, where the policy wants to keep it. */
+static void take_key(struct kv_order *order)
+{
+    if (order->policy.reuses_key)
+        kv_task_find(&order->task, KV_KIND_KEY, order->name, NULL, got_old_key);
+    else
+        generate(order);
+}
+
+/* --- start -----------------------------------------------------------------------
+ */
 
 static int check(struct kv_order *order, struct kv_err *err)
 {
@@ -151,7 +205,7 @@ static void read_done(struct kv_task *task)
     if (rc != 0)
         kv_task_fail(task, rc, &err);
     else
-        generate(order);
+        take_key(order);
 }
 
 int kv_order_create(struct kv_service *service, struct kv_vault *vault,

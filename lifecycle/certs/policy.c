@@ -213,19 +213,15 @@ static int key_size(const struct kv_policy *policy)
 static int read_key(const json_t *given, struct kv_policy *policy, struct kv_err *err)
 {
     const json_t *props = NULL;
-    bool reuses_key = false;
     int rc = 0;
     policy->is_exportable = true;
     KV_TRY(kv_policy_object(given, "key_props", &props, err));
     KV_TRY(kv_policy_bool(props, "key_props.exportable", &policy->is_exportable, err));
-    KV_TRY(kv_policy_bool(props, "key_props.reuse_key", &reuses_key, err));
-    if (reuses_key)
-        return kv_policy_not_offered(err, "key_props.reuse_key",
-                                     "every version has a key of its own");
+    KV_TRY(kv_policy_bool(props, "key_props.reuse_key", &policy->reuses_key, err));
     KV_TRY(read_type(props, policy, err));
     json_t *section =
         json_pack("{s:b,s:s,s:b}", "exportable", (int)policy->is_exportable, "kty",
-                  kv_kty_name(policy->kty), "reuse_key", 0);
+                  kv_kty_name(policy->kty), "reuse_key", (int)policy->reuses_key);
     KV_TRY(kv_policy_put(policy->doc, "key_props", section));
     if (policy->kty != KV_KTY_OKP)
         KV_TRY(kv_policy_put(section, "key_size", json_integer(key_size(policy))));

@@ -36,6 +36,7 @@ struct kv_policy {
     uint8_t curve; /* enum kv_curve; NONE for RSA */
     uint16_t bits; /* RSA modulus; 0 for the others */
     bool is_exportable;
+    bool reuses_key;  /* the next version keeps the key of the present one */
     bool is_pem;      /* secret_props.contentType: PEM, else PKCS#12 */
     uint32_t key_ops; /* enum kv_op that the key usage stands for */
     uint32_t usage;   /* enum kv_key_usage */

@@ -14,6 +14,10 @@
  * can be described (INFO) and nothing else: uses, exports and grants are refused with
  * key.pending.
  *
+ * REUSE seals the key of a stored version for a pending one of the same certificate
+ * (policies with reuse_key). No other way leads from one version's key to another's: an
+ * object never gets the key of a different name, vault or of no certificate.
+ *
  * A sealed row is   ver u8 = 1 | alg u8 = 1 | term u32 | nonce 12 | ct | tag 16
  * (AES-256-GCM), its AAD is the row's identity below behind a format label and the
  * installation id (store/keyring/seal.h).
@@ -51,6 +55,7 @@ enum kv_role_verb {
     KV_ROLE_KEY_EXPORT = 270,     /* kv_role_export -> PFX or PEM bytes */
     KV_ROLE_BEAT = 271,           /* kv_role_beat -> empty; each second and vault */
     KV_ROLE_USAGE = 272,          /* kv_role_usage_ask -> kv_role_usage */
+    KV_ROLE_KEY_REUSE = 274,      /* kv_role_key_update -> kv_role_key_made */
     KV_ROLE_BLOB_SEAL = 280,      /* kv_role_blob_rows (stored) -> one chunk */
     KV_ROLE_BLOB_OPEN = 281,      /* kv_role_blob_open -> kv_role_blob_rows (stored) */
     /* keyring asks, service answers */
@@ -162,7 +167,8 @@ struct kv_role_key_made {
 struct kv_role_key_update {
     struct kv_ident old_ident;
     struct kv_bytes old_row;
-    struct kv_ident ident; /* same vault, kind, name, version; newer row version */
+    struct kv_ident ident; /* same vault, kind, name, version; newer row version.
+                              REUSE: another version, row version 0 */
     struct kv_key_attrs attrs;
 };
 

@@ -10,7 +10,8 @@
 bool kv_role_verb_is_slow(uint16_t verb)
 {
     return (verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT) ||
-           verb == KV_ROLE_BLOB_SEAL || verb == KV_ROLE_BLOB_OPEN;
+           verb == KV_ROLE_KEY_REUSE || verb == KV_ROLE_BLOB_SEAL ||
+           verb == KV_ROLE_BLOB_OPEN;
 }
 
 static int bad_frame(struct kv_err *err)

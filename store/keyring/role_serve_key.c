@@ -110,18 +110,36 @@ static int check_idents(const struct kv_ident *old_ident, const struct kv_ident 
     return 0;
 }
 
-/* Check the step and write the new body; `old` borrows from `plain`. */
-static int rewrite_body(struct kv_ring *ring, const struct kv_role_key_update *msg,
-                        struct kv_buf *plain, struct kv_body *old, struct kv_buf *body,
-                        struct kv_err *err)
+/* One body that is sealed again: for its own row, or with REUSE for a pending one. */
+struct step {
+    struct kv_role_key_update msg;
+    bool is_reuse;
+    struct kv_buf plain;
+    struct kv_body old; /* borrows from `plain` */
+    struct kv_buf body;
+};
+
+static int check_step(const struct step *step, struct kv_err *err)
 {
+    const struct kv_role_key_update *msg = &step->msg;
+    const struct kv_live old = {.ident = msg->old_ident, .attrs = step->old.info.attrs};
+    if (step->is_reuse)
+        return kv_rules_reuse(&old, &msg->ident, &msg->attrs, err);
+    int rc = check_idents(&msg->old_ident, &msg->ident, err);
+    return rc != 0 ? rc : kv_rules_update(&old.attrs, &msg->attrs, err);
+}
+
+/* Check the step and write the new body. */
+static int rewrite_body(struct kv_ring *ring, struct step *step, struct kv_err *err)
+{
+    const struct kv_role_key_update *msg = &step->msg;
     int rc = 0;
     KV_TRY(need_kind_key(&msg->old_ident, err));
-    KV_TRY(check_idents(&msg->old_ident, &msg->ident, err));
-    KV_TRY(kv_ring_unseal(ring, &msg->old_ident, msg->old_row, plain, err));
-    KV_TRY(kv_body_get((struct kv_bytes){plain->data, plain->len}, old, err));
-    KV_TRY(kv_rules_update(&old->info.attrs, &msg->attrs, err));
-    rc = kv_body_put_again(body, old, &msg->attrs);
+    KV_TRY(kv_ring_unseal(ring, &msg->old_ident, msg->old_row, &step->plain, err));
+    KV_TRY(kv_body_get((struct kv_bytes){step->plain.data, step->plain.len}, &step->old,
+                       err));
+    KV_TRY(check_step(step, err));
+    rc = kv_body_put_again(&step->body, &step->old, &msg->attrs);
 out:
     return rc;
 }
@@ -130,28 +148,25 @@ static int serve_update(struct kv_ring *ring, const struct kv_frame *frame,
                         struct kv_buf *out, struct kv_err *err)
 {
     int rc = 0;
-    struct kv_role_key_update msg;
+    struct step step = {.is_reuse = frame->verb == KV_ROLE_KEY_REUSE};
     struct kv_role_key_made made = {.n_certs = 0};
-    struct kv_body old;
-    struct kv_buf plain;
-    struct kv_buf body;
     struct kv_buf row;
-    if (kv_role_key_update_get(frame->payload, &msg) != 0)
+    if (kv_role_key_update_get(frame->payload, &step.msg) != 0)
         return bad_frame(err);
-    kv_buf_init_secret(&plain, KV_BODY_MAX);
-    kv_buf_init_secret(&body, KV_BODY_MAX);
+    kv_buf_init_secret(&step.plain, KV_BODY_MAX);
+    kv_buf_init_secret(&step.body, KV_BODY_MAX);
     kv_buf_init(&row, KV_ROW_MAX);
-    KV_TRY(rewrite_body(ring, &msg, &plain, &old, &body, err));
-    KV_TRY(kv_ring_seal(ring, &msg.ident, (struct kv_bytes){body.data, body.len}, &row,
-                        err));
-    struct kv_key_info info = old.info;
-    info.attrs = msg.attrs;
+    KV_TRY(rewrite_body(ring, &step, err));
+    KV_TRY(kv_ring_seal(ring, &step.msg.ident,
+                        (struct kv_bytes){step.body.data, step.body.len}, &row, err));
+    struct kv_key_info info = step.old.info;
+    info.attrs = step.msg.attrs;
     made_fill(&made, &row, &info);
     kv_role_key_made_put(out, &made);
     rc = kv_buf_status(out);
 out:
-    kv_buf_free(&plain);
-    kv_buf_free(&body);
+    kv_buf_free(&step.plain);
+    kv_buf_free(&step.body);
     kv_buf_free(&row);
     return rc;
 }
@@ -305,7 +320,7 @@ static int serve_export(struct kv_ring *ring, const struct kv_frame *frame,
         return bad_frame(err);
     KV_TRY(kv_ring_load(ring, &msg.ident, msg.row, &live, err));
     KV_TRY(need_stored(&msg.ident, err));
-    KV_TRY(kv_rules_check_enabled(&live, err));
+    KV_TRY(kv_rules_check_alive(&live, kv_ring_now_s(ring), err));
     if (!live.attrs.is_exportable) {
         rc = kv_err_set(err, KV_E_DENIED, "key.not-exportable",
                         "the key '%s' was made not exportable", msg.ident.name);
@@ -329,6 +344,7 @@ int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame
     case KV_ROLE_KEY_IMPORT:
         return serve_new(ring, frame, out, err);
     case KV_ROLE_KEY_UPDATE:
+    case KV_ROLE_KEY_REUSE:
         return serve_update(ring, frame, out, err);
     case KV_ROLE_KEY_INFO:
         return serve_info(ring, frame, out, err);

@@ -1,6 +1,7 @@
 /*
  * The rules of use. The order matters to whoever reads the message: a disabled key
- * says so first, then what the key itself cannot do, then what the caller may not.
+ * says so first, then one whose certificate has expired, then what the key itself
+ * cannot do, then what the caller may not.
  */
 #include "store/keyring/rules.h"
 
@@ -70,26 +71,44 @@ int kv_rules_check_enabled(const struct kv_live *live, struct kv_err *err)
     return KV_E_STATE;
 }
 
-static int check_time(const struct kv_live *live, int64_t now_s, struct kv_err *err)
+static int refuse_late(const struct kv_live *live, struct kv_err *err)
 {
     char date[KV_TIME_TEXT_MAX];
     const char *name = live->ident.name;
+    kv_time_format(live->attrs.exp_s, date);
+    (void)kv_err_set(err, KV_E_STATE, "key.expired", "%s %s expired on %s",
+                     kind_of(live), name, date);
+    kv_err_hint(err, "make a new version, keyvault %s create %s, and load it",
+                noun_of(live), name);
+    return KV_E_STATE;
+}
+
+/* With its certificate a key ends for good. */
+static bool is_over(const struct kv_key_attrs *attrs, int64_t now_s)
+{
+    return attrs->is_managed && is_late(attrs, now_s);
+}
+
+int kv_rules_check_alive(const struct kv_live *live, int64_t now_s, struct kv_err *err)
+{
+    int rc = kv_rules_check_enabled(live, err);
+    if (rc == 0 && is_over(&live->attrs, now_s))
+        rc = refuse_late(live, err);
+    return rc;
+}
+
+static int check_time(const struct kv_live *live, int64_t now_s, struct kv_err *err)
+{
+    char date[KV_TIME_TEXT_MAX];
     if (is_early(&live->attrs, now_s)) {
         kv_time_format(live->attrs.nbf_s, date);
         (void)kv_err_set(err, KV_E_STATE, "key.not-yet-valid",
-                         "%s %s is not valid before %s", kind_of(live), name, date);
+                         "%s %s is not valid before %s", kind_of(live),
+                         live->ident.name, date);
         kv_err_hint(err, "wait, or correct the clock of this machine");
         return KV_E_STATE;
     }
-    if (is_late(&live->attrs, now_s)) {
-        kv_time_format(live->attrs.exp_s, date);
-        (void)kv_err_set(err, KV_E_STATE, "key.expired", "%s %s expired on %s",
-                         kind_of(live), name, date);
-        kv_err_hint(err, "make a new version, keyvault %s create %s, and load it",
-                    noun_of(live), name);
-        return KV_E_STATE;
-    }
-    return 0;
+    return is_late(&live->attrs, now_s) ? refuse_late(live, err) : 0;
 }
 
 static int refuse_op(const struct kv_live *live, uint32_t any_of, struct kv_err *err)
@@ -116,7 +135,7 @@ int kv_rules_check(const struct kv_live *live, uint32_t granted, uint32_t any_of
 {
     int rc = 0;
     const uint32_t ops = live->attrs.ops;
-    KV_TRY(kv_rules_check_enabled(live, err));
+    KV_TRY(kv_rules_check_alive(live, now_s, err));
     if ((ops & any_of) == 0)
         return refuse_op(live, any_of, err);
     if ((ops & any_of & granted) == 0)
@@ -132,7 +151,7 @@ int kv_rules_check_tls(const struct kv_live *live, uint32_t granted, int64_t now
 {
     int rc = 0;
     const uint32_t ops = live->attrs.ops & DECRYPTING;
-    KV_TRY(kv_rules_check_enabled(live, err));
+    KV_TRY(kv_rules_check_alive(live, now_s, err));
     if (ops == 0)
         return refuse_op(live, DECRYPTING, err);
     if ((granted & KV_OP_TLS_UNPAD) == 0 && (granted & ops) == 0)
@@ -145,7 +164,7 @@ out:
 uint32_t kv_rules_ops_now(const struct kv_key_attrs *attrs, uint32_t granted,
                           int64_t now_s)
 {
-    if (!attrs->is_enabled)
+    if (!attrs->is_enabled || is_over(attrs, now_s))
         return 0;
     uint32_t ops = attrs->ops & granted;
     if ((attrs->ops & DECRYPTING) != 0)
@@ -165,4 +184,34 @@ int kv_rules_update(const struct kv_key_attrs *old_attrs,
         return kv_err_set(err, KV_E_DENIED, "key.op-not-permitted",
                           "a key is made for signing certificates, or it is not");
     return 0;
+}
+
+/* Versions differ; all else that tells one object from another is the same. */
+static bool is_next_version(const struct kv_ident *old_ident,
+                            const struct kv_ident *ident)
+{
+    static const uint8_t none[KV_ID_LEN]; /* stands for heads */
+    return old_ident->kind == KV_KIND_KEY && ident->kind == KV_KIND_KEY &&
+           memcmp(old_ident->vault, ident->vault, KV_ID_LEN) == 0 &&
+           strcmp(old_ident->name, ident->name) == 0 &&
+           memcmp(old_ident->version, ident->version, KV_ID_LEN) != 0 &&
+           memcmp(ident->version, none, KV_ID_LEN) != 0;
+}
+
+int kv_rules_reuse(const struct kv_live *old, const struct kv_ident *ident,
+                   const struct kv_key_attrs *attrs, struct kv_err *err)
+{
+    const struct kv_ident *old_ident = &old->ident;
+    const bool is_pending = old_ident->row_version > 0 && ident->row_version == 0;
+    const bool is_managed = old->attrs.is_managed && attrs->is_managed;
+    if (!is_next_version(old_ident, ident) || !is_pending || !is_managed)
+        return kv_err_set(err, KV_E_DENIED, "key.other-identity",
+                          "only a pending version of the same certificate may take the "
+                          "key of '%s'",
+                          old_ident->name);
+    if (ident->term < old_ident->term)
+        return kv_err_set(err, KV_E_CONFLICT, "key.row-version",
+                          "the vault key of '%s' must not go back", old_ident->name);
+    int rc = kv_rules_check_enabled(old, err);
+    return rc != 0 ? rc : kv_rules_update(&old->attrs, attrs, err);
 }

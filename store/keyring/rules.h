@@ -2,7 +2,9 @@
  * May this key do this now? Pure functions over what is inside the sealed body, what
  * was granted, and the time. Outside nbf..exp a key still decrypts, unwraps and
  * verifies; it no longer signs, encrypts, wraps or agrees. A TLS handshake by RSA key
- * exchange counts as signing.
+ * exchange counts as signing. The key of a certificate does nothing at all after the
+ * certificate's notAfter, and does not leave either; it may still prove possession
+ * for a renewal.
  *
  * A refusal names the key, or the certificate that it belongs to, with its dates and
  * operations: it is for a caller who holds a grant for the key.
@@ -28,6 +30,11 @@ int kv_rules_check_tls(const struct kv_live *live, uint32_t granted, int64_t now
 int kv_rules_check_enabled(const struct kv_live *live,
                            struct kv_err *err) KV_MUST_CHECK;
 
+/* Whether the key is enabled, and its certificate, if it has one, not expired:
+ * KV_E_STATE (key.disabled, key.expired). */
+int kv_rules_check_alive(const struct kv_live *live, int64_t now_s,
+                         struct kv_err *err) KV_MUST_CHECK;
+
 /* The operations that kv_rules_check would let through now. */
 uint32_t kv_rules_ops_now(const struct kv_key_attrs *attrs, uint32_t granted,
                           int64_t now_s);
@@ -36,5 +43,13 @@ uint32_t kv_rules_ops_now(const struct kv_key_attrs *attrs, uint32_t granted,
  * keeps what it was made as. KV_E_DENIED (key.exportable). */
 int kv_rules_update(const struct kv_key_attrs *old_attrs,
                     const struct kv_key_attrs *attrs, struct kv_err *err) KV_MUST_CHECK;
+
+/* Check that the key of one version may become that of a pending one: both of the same
+ * certificate's name in the same vault, the old one stored and enabled, and the step
+ * between the attributes allowed by kv_rules_update. KV_E_DENIED (key.other-identity,
+ * key.exportable), KV_E_STATE (key.disabled), KV_E_CONFLICT (key.row-version: the vault
+ * key is older than the old row's). */
+int kv_rules_reuse(const struct kv_live *old, const struct kv_ident *ident,
+                   const struct kv_key_attrs *attrs, struct kv_err *err) KV_MUST_CHECK;
 
 #endif

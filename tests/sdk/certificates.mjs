@@ -396,6 +396,37 @@ test("certificates: an import onto a name is its next version", async () => {
   assert.equal(versions.length, 2);
 });
 
+test("certificates: with reuseKey the next version keeps the key, without it gets another", async () => {
+  const name = fresh("reuse");
+  const first = await create(name, self("reuse.example.com", { keyType: "EC", reuseKey: true }));
+  assert.equal((await client.getCertificatePolicy(name)).reuseKey, true);
+  const second = await create(name, self("reuse.example.com", { keyType: "EC", reuseKey: true }));
+  assert.notEqual(second.properties.version, first.properties.version);
+  const [one, two] = [first, second].map((made) => isOne(made, name));
+  assert.ok(one.publicKey.equals(two.publicKey));
+  assert.notEqual(one.serialNumber, two.serialNumber);
+  const third = isOne(await create(name, self("reuse.example.com", { keyType: "EC" })), name);
+  assert.ok(!third.publicKey.equals(two.publicKey));
+  const { key } = await opened(name, second.properties.version);
+  assert.ok(two.checkPrivateKey(key));
+});
+
+test("certificates: with an expired one its key and its secret end", async () => {
+  const name = fresh("expired");
+  leaf("expired");
+  shop.openssl("x509", "-req", "-in", "expired.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+    "-set_serial", "77", "-days", "-1", "-out", "expired.crt");
+  await client.importCertificate(name, pfx("expired", ""));
+  assert.equal((await client.getCertificate(name)).name, name);
+  assert.equal((await keys.getKey(name)).name, name);
+  await refused(secrets.getSecret(name), 403, "Forbidden", /expired on/);
+  const value = Buffer.alloc(32, 1);
+  const signature = Buffer.alloc(256, 1);
+  await refused(keys.client.sign(name, "", { algorithm: "RS256", value }), 403, "Forbidden", /expired on/);
+  await refused(keys.client.verify(name, "", { algorithm: "RS256", digest: value, signature }),
+    403, "Forbidden", /expired on/);
+});
+
 test("certificates: imports that cannot be are refused", async () => {
   leaf("bad");
   const wrong = client.importCertificate(fresh("bad"), pfx("bad", "right"), { password: "wrong" });

@@ -205,6 +205,16 @@ test("keys: errors have the contract's status and code", async () => {
   await refused(client.createEcKey(fresh("bad"), { tags }), 400, "BadParameter");
 });
 
+test("keys: a standard vault has no keys in hardware and no symmetric ones", async () => {
+  const bad = (promise) => refused(promise, 400, "BadParameter");
+  const { key } = privateJwk("ec", { namedCurve: "P-256" });
+  await bad(client.createRsaKey(fresh("bad"), { hsm: true }));
+  await bad(client.createEcKey(fresh("bad"), { hsm: true }));
+  await bad(client.createOctKey(fresh("bad")));
+  await bad(client.createOctKey(fresh("bad"), { hsm: true }));
+  await bad(client.importKey(fresh("bad"), key, { hardwareProtected: true }));
+});
+
 test("keys: older versions of the API are served, unknown ones are refused", async () => {
   const name = fresh("api");
   const made = await client.createEcKey(name);

@@ -302,6 +302,48 @@ Test(api_certificates_secret, disabled_ones_are_not_read)
     expect_get_refused("/secrets/web", 403, "Forbidden");
 }
 
+Test(api_certificates_secret, with_its_certificate_key_and_secret_end)
+{
+    static const char sign[] = "{\"alg\":\"ES256\",\"value\":"
+                               "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
+    static const char verify[] =
+        "{\"alg\":\"ES256\","
+        "\"digest\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
+        "\"value\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAAAAA\"}";
+    import_pem("web", "{}");
+    json_decref(desk_must(&desk, 200, "PUT", "/secrets/own",
+                          "{\"value\":\"v\",\"attributes\":{\"exp\":1}}"));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/own/create",
+                          "{\"kty\":\"EC\",\"attributes\":{\"exp\":1}}"));
+    json_t *got = desk_must(&desk, 200, "GET", "/certificates/web", NULL);
+    desk.room.clock.now_s =
+        json_integer_value(json_object_get(json_object_get(got, "attributes"), "exp")) -
+        1;
+    json_decref(got);
+    json_decref(desk_must(&desk, 200, "GET", "/secrets/web", NULL));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/web//sign", sign));
+    desk.room.clock.now_s++;
+    got = NULL;
+    cr_expect_eq(desk_call(&desk, "GET", "/secrets/web", NULL, &got), 403);
+    cr_expect_str_eq(desk_error(got, "id"), "api.secret-expired");
+    cr_expect_not_null(
+        strstr(desk_error(got, "message"), "certificate web expired on"));
+    cr_expect_str_eq(
+        json_string_value(json_object_get(
+            json_object_get(json_object_get(got, "error"), "innererror"), "code")),
+        "SecretExpired");
+    json_decref(got);
+    desk_fails(&desk, 403, "key.expired", "POST", "/keys/web//sign", sign);
+    desk_fails(&desk, 403, "key.expired", "POST", "/keys/web//verify", verify);
+    json_decref(desk_must(&desk, 200, "GET", "/certificates/web", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/keys/web", NULL));
+    json_decref(desk_must(&desk, 200, "GET", "/secrets/own", NULL));
+    json_decref(desk_must(&desk, 200, "POST", "/keys/own//verify", verify));
+    desk_fails(&desk, 403, "key.expired", "POST", "/keys/own//sign", sign);
+}
+
 Test(api_certificates_secret, names_of_certificates_are_not_written_as_others)
 {
     static const char *const bodies[][3] = {

@@ -266,7 +266,6 @@ static const struct {
     {"{\"key_props\":{\"kty\":\"RSA\"}}", KV_E_INVALID, "policy.bad-field"},
     {"{\"key_props\":{\"kty\":\"EC\",\"crv\":\"P-384\"}}", KV_E_INVALID,
      "policy.bad-field"},
-    {"{\"key_props\":{\"reuse_key\":true}}", KV_E_UNSUPPORTED, "policy.not-offered"},
     {"{\"x509_props\":{\"subject\":\"web\"}}", KV_E_INVALID, "policy.bad-subject"},
     {"[]", KV_E_INVALID, "policy.bad-field"},
 };

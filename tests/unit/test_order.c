@@ -300,3 +300,71 @@ Test(order, a_stopping_service_begins_nothing)
     box.service.is_stopping = false;
     order_expect_pending(&box, "web", 0);
 }
+
+/* --- reuse_key ---------------------------------------------------------------------
+ */
+
+/* Order and run; the key of the new version, which the caller frees. */
+static struct kv_object next_key(const char *policy)
+{
+    const struct order_ask ask = {.name = "web", .policy = policy};
+    struct kv_object key;
+    cr_assert_eq(order_create(&box, &ask), 0, "%s", box.err.message);
+    kv_clock_manual_advance(&box.room.clock, 1);
+    cr_assert_eq(order_run(&box, "web"), 0, "%s", box.err.message);
+    order_expect_complete(&box, "web", NULL, &key);
+    return key;
+}
+
+static bool is_same_key(const struct kv_object *a, const struct kv_object *b)
+{
+    const struct kv_bytes x = a->info.spki;
+    const struct kv_bytes y = b->info.spki;
+    return x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+}
+
+#define KEEP_EC ORDER_POLICY("{\"kty\":\"EC\",\"reuse_key\":true}")
+#define KEEP_P384 ORDER_POLICY("{\"kty\":\"EC\",\"crv\":\"P-384\",\"reuse_key\":true}")
+
+Test(order, a_policy_with_reuse_key_keeps_the_key_and_nothing_else_does)
+{
+    struct kv_object first = next_key(KEEP_EC);
+    struct kv_object second = next_key(NULL);
+    cr_expect(is_same_key(&first, &second), "the stored policy says so");
+    cr_expect(memcmp(first.row.key.version, second.row.key.version, KV_ID_LEN) != 0);
+    cr_expect_eq(second.info.attrs.is_managed, 1);
+    struct kv_object third = next_key(KEEP_P384);
+    cr_expect_not(is_same_key(&second, &third), "another type needs a new key");
+    cr_expect_eq(third.info.curve, KV_CURVE_P384);
+    struct kv_object fourth = next_key(ORDER_EC);
+    struct kv_object fifth = next_key(NULL);
+    cr_expect_not(is_same_key(&fourth, &fifth));
+    kv_object_free(&first);
+    kv_object_free(&second);
+    kv_object_free(&third);
+    kv_object_free(&fourth);
+    kv_object_free(&fifth);
+}
+
+Test(order, an_expired_certificate_is_renewed_with_its_key)
+{
+    struct kv_object first = next_key(KEEP_EC);
+    kv_clock_manual_advance(&box.room.clock, 400 * 86400);
+    cr_assert_lt(first.row.exp_s, kv_now_s(box.service.clock));
+    struct kv_object second = next_key(NULL);
+    cr_expect(is_same_key(&first, &second));
+    cr_expect_gt(second.row.exp_s, kv_now_s(box.service.clock));
+    kv_object_free(&first);
+    kv_object_free(&second);
+}
+
+Test(order, a_key_that_must_not_leave_is_not_kept_where_it_could)
+{
+    struct kv_object first = next_key(
+        ORDER_POLICY("{\"kty\":\"EC\",\"exportable\":false,\"reuse_key\":true}"));
+    const struct order_ask ask = {.name = "web", .policy = KEEP_EC};
+    cr_expect_eq(order_create(&box, &ask), KV_E_DENIED);
+    cr_expect_str_eq(box.err.id, "key.exportable");
+    cr_expect_eq(service_box_versions(&box, KV_KIND_CERTIFICATE, "web"), 1);
+    kv_object_free(&first);
+}

@@ -97,6 +97,19 @@ Test(policy, keys_may_be_kept_from_being_exported)
     kv_policy_free(&policy);
 }
 
+Test(policy, the_next_version_may_keep_the_key)
+{
+    struct kv_policy policy =
+        policy_read_with("", "\"key_props\":{\"reuse_key\":true}");
+    cr_expect(policy.reuses_key);
+    cr_expect(json_is_true(
+        json_object_get(json_object_get(policy.doc, "key_props"), "reuse_key")));
+    kv_policy_free(&policy);
+    policy = policy_read_with("", "\"key_props\":{\"reuse_key\":null}");
+    cr_expect_not(policy.reuses_key);
+    kv_policy_free(&policy);
+}
+
 Test(policy, bad_members_of_the_key_are_named)
 {
     static const char *const rows[][2] = {
@@ -130,8 +143,6 @@ Test(policy, bad_members_of_the_key_are_named)
                               "'key_props.kty'");
     policy_expect_not_offered("", "\"key_props\":{\"kty\":\"EC-HSM\"}",
                               "'key_props.kty'");
-    policy_expect_not_offered("", "\"key_props\":{\"reuse_key\":true}",
-                              "'key_props.reuse_key'");
 }
 
 /* --- secret, issuer, actions --------------------------------------------------------

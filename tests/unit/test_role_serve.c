@@ -181,6 +181,48 @@ Test(role_serve, update_refuses_every_forbidden_step, .init = setup, .fini = tea
     cr_assert_eq(update(&to, &attrs), KV_E_INTEGRITY, "damaged row");
 }
 
+static int reuse(const struct kv_ident *to)
+{
+    const struct kv_role_key_update msg = {
+        .old_ident = ident, .old_row = bytes_of(&row), .ident = *to, .attrs = attrs};
+    kv_buf_reset(&in);
+    kv_role_key_update_put(&in, &msg);
+    return serve(KV_ROLE_KEY_REUSE);
+}
+
+Test(role_serve, a_pending_version_takes_the_key_of_its_certificate_and_no_other,
+     .init = setup, .fini = teardown)
+{
+    struct kv_role_key_made made;
+    struct kv_live live = {.key = NULL};
+    struct kv_live old = {.key = NULL};
+    struct kv_ident to = kv_room_ident("web", 2);
+    to.row_version = 0;
+    cr_assert_eq(reuse(&to), KV_E_DENIED, "a key of its own");
+    cr_assert_str_eq(err.id, "key.other-identity");
+    attrs.is_managed = 1;
+    cr_assert_eq(reuse(&to), KV_E_DENIED, "what the message says does not count");
+    kv_buf_reset(&row);
+    kv_room_key(&room, &ident, &attrs, &row);
+    cr_assert_eq(reuse(&to), 0, "%s", err.message);
+    cr_assert_eq(kv_role_key_made_get(bytes_of(&out), &made), 0);
+    cr_assert_eq(kv_ring_load(room.ring, &to, made.row, &live, NULL), 0);
+    cr_assert_eq(kv_ring_load(room.ring, &ident, bytes_of(&row), &old, NULL), 0);
+    const struct kv_bytes a = kv_key_spki(live.key);
+    const struct kv_bytes b = kv_key_spki(old.key);
+    cr_expect(a.len == b.len && memcmp(a.data, b.data, a.len) == 0);
+    kv_live_release(&live);
+    kv_live_release(&old);
+    to.name[0] = 'x';
+    cr_expect_eq(reuse(&to), KV_E_DENIED, "another name");
+    cr_expect_eq(out.len, 0);
+    to = kv_room_ident("web", 2);
+    cr_expect_eq(reuse(&to), KV_E_DENIED, "not pending: it would count at once");
+    to.row_version = 0;
+    row.data[20] ^= 1;
+    cr_expect_eq(reuse(&to), KV_E_INTEGRITY, "damaged row");
+}
+
 static int use(uint16_t verb, uint32_t op)
 {
     static const uint8_t digest[32] = {1};
@@ -524,7 +566,7 @@ Test(role_serve, malformed_payloads_are_refused_for_every_verb, .init = setup,
         KV_ROLE_KEY_IMPORT,  KV_ROLE_KEY_UPDATE,    KV_ROLE_KEY_INFO,
         KV_ROLE_KEY_SIGN,    KV_ROLE_KEY_VERIFY,    KV_ROLE_KEY_ENCRYPT,
         KV_ROLE_KEY_DECRYPT, KV_ROLE_KEY_SIGN_TBS,  KV_ROLE_KEY_EXPORT,
-        KV_ROLE_BEAT,        KV_ROLE_USAGE};
+        KV_ROLE_BEAT,        KV_ROLE_USAGE,         KV_ROLE_KEY_REUSE};
     cr_assert_eq(kv_buf_append(&in, "\xff\xff\xff", 3), 0);
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         cr_assert_eq(serve(verbs[i]), KV_E_INVALID, "verb %u", verbs[i]);

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "store/keyring/rules.h"
 
@@ -120,6 +121,7 @@ Test(rules, a_refusal_names_the_key_or_its_certificate_and_what_is_wrong)
                      "certificate web expired on 2026-11-24 08:00:00 UTC");
     cr_expect_str_eq(expired.hint,
                      "make a new version, keyvault cert create web, and load it");
+    live.attrs.exp_s = KV_TIME_NONE;
     live.attrs.nbf_s = 1795507201;
     cr_expect_str_eq(refusal(&live, ALL, KV_OP_SIGN).message,
                      "certificate web is not valid before 2026-11-24 08:00:01 UTC");
@@ -130,4 +132,92 @@ Test(rules, a_refusal_names_the_key_or_its_certificate_and_what_is_wrong)
     live.attrs.ops = 0;
     cr_expect_str_eq(refusal(&live, ALL, KV_OP_DERIVE).message,
                      "the operations of key web (none) do not include deriveBits");
+}
+
+Test(rules, the_key_of_an_expired_certificate_does_nothing)
+{
+    static const uint32_t ops[] = {KV_OP_SIGN,    KV_OP_VERIFY, KV_OP_ENCRYPT,
+                                   KV_OP_DECRYPT, KV_OP_WRAP,   KV_OP_UNWRAP,
+                                   KV_OP_DERIVE};
+    struct kv_live late = live_of(KV_OP_SIGN | KV_OP_DECRYPT, NOW + 1, NOW);
+    late.attrs.is_managed = 1;
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        struct kv_err err = KV_ERR_INIT;
+        cr_expect_eq(kv_rules_check(&late, ALL, ops[i], NOW, &err), KV_E_STATE);
+        cr_expect_str_eq(err.id, "key.expired", "before what the key cannot do: %u",
+                         ops[i]);
+    }
+    struct kv_err err = KV_ERR_INIT;
+    cr_expect_eq(kv_rules_check_tls(&late, ALL, NOW, &err), KV_E_STATE);
+    cr_expect_str_eq(err.id, "key.expired");
+    cr_expect_eq(kv_rules_ops_now(&late.attrs, ALL, NOW), 0);
+    cr_expect_eq(kv_rules_check_alive(&late, NOW, NULL), KV_E_STATE);
+    cr_expect_eq(kv_rules_check_alive(&late, NOW - 1, NULL), 0, "one second before");
+    cr_expect_eq(kv_rules_check(&late, ALL, KV_OP_DECRYPT, NOW - 1, NULL), 0,
+                 "before its time it decrypts as others do");
+    late.attrs.is_enabled = 0;
+    err = KV_ERR_INIT;
+    cr_expect_eq(kv_rules_check_alive(&late, NOW, &err), KV_E_STATE);
+    cr_expect_str_eq(err.id, "key.disabled");
+}
+
+static const char *reuse(const struct kv_live *old, const struct kv_ident *to,
+                         const struct kv_key_attrs *attrs)
+{
+    static struct kv_err err;
+    err = KV_ERR_INIT;
+    return kv_rules_reuse(old, to, attrs, &err) == 0 ? "" : err.id;
+}
+
+Test(rules, a_key_goes_on_only_into_a_pending_version_of_its_certificate)
+{
+    static const struct kv_ident none;
+    struct kv_live old = live_of(KV_OP_SIGN, KV_TIME_NONE, NOW);
+    old.attrs.is_managed = 1;
+    old.ident = (struct kv_ident){.vault = {1},
+                                  .kind = KV_KIND_KEY,
+                                  .name = "web",
+                                  .version = {1},
+                                  .term = 3,
+                                  .row_version = 4};
+    struct kv_key_attrs attrs = old.attrs;
+    struct kv_ident next = old.ident;
+    next.version[0] = 2;
+    next.row_version = 0;
+    cr_expect_str_eq(reuse(&old, &next, &attrs), "", "an expired one is renewed, too");
+    struct kv_ident to = next;
+    to.name[0] = 'x';
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "another name");
+    to = next;
+    to.vault[0] = 2;
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "another vault");
+    to = next;
+    to.kind = KV_KIND_SECRET;
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "another kind");
+    to = next;
+    to.row_version = 1;
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "not pending");
+    to = next;
+    to.version[0] = 1;
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "its own version");
+    memcpy(to.version, none.version, KV_ID_LEN);
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.other-identity", "a head");
+    to = next;
+    to.term = 2;
+    cr_expect_str_eq(reuse(&old, &to, &attrs), "key.row-version", "an older vault key");
+    attrs.is_managed = 0;
+    cr_expect_str_eq(reuse(&old, &next, &attrs), "key.other-identity", "out of it");
+    attrs.is_managed = 1;
+    attrs.is_exportable = 1;
+    cr_expect_str_eq(reuse(&old, &next, &attrs), "key.exportable");
+    attrs.is_exportable = 0;
+    struct kv_live other = old;
+    other.attrs.is_managed = 0;
+    cr_expect_str_eq(reuse(&other, &next, &attrs), "key.other-identity", "a plain key");
+    other = old;
+    other.ident.row_version = 0;
+    cr_expect_str_eq(reuse(&other, &next, &attrs), "key.other-identity", "of an order");
+    other = old;
+    other.attrs.is_enabled = 0;
+    cr_expect_str_eq(reuse(&other, &next, &attrs), "key.disabled");
 }

@@ -182,7 +182,8 @@ def expired(client, files):
     leaf = base64.b64decode(bundle["cer"])
     expect("notAfter" in x509(leaf, "-enddate"), "dates")
     expect(spki(leaf) == spki(files.der("ec")), "its key")
-    client.get("/secrets/old")
+    client.fails(403, "api.secret-expired", "GET", "/secrets/old")
+    client.get("/keys/old")
     print("ok an expired certificate")
 
 
