@@ -338,7 +338,7 @@ def bad_creates(vault):
         ({"kty": "DSA"}, "api.bad-field"),
         ({"kty": "rsa"}, "api.bad-field"),
         ({"kty": "oct"}, "api.bad-field"),
-        ({"kty": "EC-HSM"}, "api.bad-field"),
+        ({"kty": "EC-HSM"}, "key.needs-premium"),
         ({"kty": "RSA", "key_size": 1024}, "api.bad-field"),
         ({"kty": "RSA", "key_size": 2049}, "api.bad-field"),
         ({"kty": "RSA", "key_size": -2048}, "api.bad-field"),
