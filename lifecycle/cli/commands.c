@@ -79,15 +79,21 @@ static const struct kv_flag key_verify[] = {
 
 static const struct kv_flag key_encrypt[] = {
     {"alg", "ALG", "RSA-OAEP-256 (default), RSA-OAEP or RSA1_5"},
-    {"file", "FILE|-", "what to encrypt"},
+    {"file", "FILE|-", "what goes in"},
+    {"out", "FILE", "write raw bytes; else base64url to standard output"},
+    {0},
+};
+
+static const struct kv_flag key_random[] = {
+    {"bytes", "N", "how many, 1 to 128 (32)"},
     {"out", "FILE", "write raw bytes; else base64url to standard output"},
     {0},
 };
 
 static const struct kv_flag key_decrypt[] = {
     {"alg", "ALG", "RSA-OAEP-256 (default), RSA-OAEP or RSA1_5"},
-    {"file", "FILE|-", "raw bytes to decrypt"},
-    {"value", "BASE64URL", "the same as encrypt prints it"},
+    {"file", "FILE|-", "raw bytes to bring back"},
+    {"value", "BASE64URL", "the same as it was printed"},
     {"out", "FILE", "write to a file of mode 0600 instead of standard output"},
     {0},
 };
@@ -364,6 +370,12 @@ const struct kv_command kv_commands[] = {
         NULL, kv_key_encrypt_run),
     ROW("key", "decrypt", "NAME", "Decrypt with an RSA key", key_decrypt, NULL,
         kv_key_decrypt_run),
+    ROW("key", "wrap", "NAME", "Wrap another key with an RSA key", key_encrypt, NULL,
+        kv_key_wrap_run),
+    ROW("key", "unwrap", "NAME", "Unwrap what was wrapped", key_decrypt, NULL,
+        kv_key_unwrap_run),
+    ROW("key", "random", "", "Print bytes of the vault's generator", key_random, NULL,
+        kv_key_random_run),
     ROW("secret", "set", "NAME", "Store a secret", secret_set, NULL, kv_secret_set_run),
     ROW("secret", "get", "NAME", "Print a secret's value", secret_get, NULL,
         kv_secret_get_run),

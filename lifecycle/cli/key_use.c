@@ -1,5 +1,5 @@
 /*
- * keyvault key sign | verify | encrypt | decrypt.
+ * keyvault key sign | verify | encrypt | decrypt | wrap | unwrap.
  *
  * What is signed is hashed here; the vault sees the digest, as the contract wants it
  * (Ed25519 signs the message itself). Results go to --out as raw bytes, or as one line
@@ -247,7 +247,7 @@ int kv_key_verify_run(struct kv_cli *cli, struct kv_err *err)
     return rc;
 }
 
-static int crypt_body(const struct kv_cli *cli, bool is_decrypt, json_t **body,
+static int crypt_body(const struct kv_cli *cli, bool is_back, json_t **body,
                       struct kv_err *err)
 {
     const char *alg = kv_cli_flag(cli, "alg");
@@ -255,10 +255,10 @@ static int crypt_body(const struct kv_cli *cli, bool is_decrypt, json_t **body,
     struct kv_buf input;
     kv_buf_init_secret(&input, 4096);
     int rc = 0;
-    if (is_decrypt)
+    if (is_back)
         rc = read_value(cli, "file", &input, err);
     else if (file == NULL)
-        rc = kv_cli_bad(err, "--file is needed: what to encrypt, - for standard input");
+        rc = kv_cli_bad(err, "--file is needed: what goes in, - for standard input");
     else
         rc = kv_io_read(file, &input, err);
     if (rc == 0) {
@@ -270,16 +270,17 @@ static int crypt_body(const struct kv_cli *cli, bool is_decrypt, json_t **body,
     return rc;
 }
 
-static int crypt(struct kv_cli *cli, const char *operation, struct kv_err *err)
+/* `is_back`: the result is what once went in, raw. */
+static int crypt(struct kv_cli *cli, const char *operation, bool is_back,
+                 struct kv_err *err)
 {
-    bool is_decrypt = strcmp(operation, "decrypt") == 0;
     json_t *body = NULL;
     json_t *reply = NULL;
-    int rc = crypt_body(cli, is_decrypt, &body, err);
+    int rc = crypt_body(cli, is_back, &body, err);
     if (rc == 0)
         rc = post(cli, operation, body, &reply, err);
     if (rc == 0)
-        rc = print_value(cli, reply, is_decrypt, err);
+        rc = print_value(cli, reply, is_back, err);
     json_decref(reply);
     json_decref(body);
     return rc;
@@ -287,10 +288,20 @@ static int crypt(struct kv_cli *cli, const char *operation, struct kv_err *err)
 
 int kv_key_encrypt_run(struct kv_cli *cli, struct kv_err *err)
 {
-    return crypt(cli, "encrypt", err);
+    return crypt(cli, "encrypt", false, err);
 }
 
 int kv_key_decrypt_run(struct kv_cli *cli, struct kv_err *err)
 {
-    return crypt(cli, "decrypt", err);
+    return crypt(cli, "decrypt", true, err);
+}
+
+int kv_key_wrap_run(struct kv_cli *cli, struct kv_err *err)
+{
+    return crypt(cli, "wrapkey", false, err);
+}
+
+int kv_key_unwrap_run(struct kv_cli *cli, struct kv_err *err)
+{
+    return crypt(cli, "unwrapkey", true, err);
 }
