@@ -39,6 +39,12 @@ static int check_admin(const struct kv_call *call, kv_management wanted,
     return kv_call_check_management(call, &everything, wanted, err);
 }
 
+/* Whether the route is about users. */
+static bool is_about_users(const struct kv_call *call)
+{
+    return kv_str_has_prefix(call->route->path, "/keyvault/v1/principals");
+}
+
 /* The application of the path: by its name or client id. */
 static int find_app(const struct kv_call *call, kv_management wanted,
                     const struct kv_app **out, struct kv_err *err)
@@ -47,18 +53,25 @@ static int find_app(const struct kv_call *call, kv_management wanted,
     if (rc != 0)
         return rc;
     *out = kv_apps_find(call->task.service->identity->apps, call->name);
-    return *out != NULL ? 0
-                        : kv_err_set(err, KV_E_NOT_FOUND, "app.not-found",
-                                     "there is no application '%s'", call->name);
+    if (*out != NULL && (*out)->is_user != is_about_users(call))
+        *out = NULL;
+    return *out != NULL
+               ? 0
+               : kv_err_set(err, KV_E_NOT_FOUND, "app.not-found", "there is no %s '%s'",
+                            is_about_users(call) ? "user" : "application", call->name);
 }
 
 static json_t *app_json(const struct kv_app *app, const char *secret)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:s*}", "name", app->name,
+    if (app->is_user)
+        return json_pack("{s:s,s:s,s:s,s:I,s:s*}", "name", app->name, "objectId",
+                         app->object_id, "tenantId", app->tenant, "created",
+                         (json_int_t)app->created_s, "secret", secret);
+    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:b,s:s*}", "name", app->name,
                      "clientId", app->client_id, "objectId", app->object_id, "tenantId",
                      app->tenant, "created", (json_int_t)app->created_s, "hasSecret",
                      app->has_secret, "hasCertificate", app->certificate != NULL,
-                     "clientSecret", secret);
+                     "isPublic", app->is_public, "clientSecret", secret);
 }
 
 /* --- reading -----------------------------------------------------------------------
@@ -75,7 +88,8 @@ static void list(struct kv_call *call)
     }
     json_t *items = json_array();
     for (size_t i = 0; i < kv_apps_count(apps); i++)
-        items = kv_json_append(items, app_json(kv_apps_at(apps, i), NULL));
+        if (kv_apps_at(apps, i)->is_user == is_about_users(call))
+            items = kv_json_append(items, app_json(kv_apps_at(apps, i), NULL));
     kv_call_reply(call, 200, json_pack("{s:o,s:n}", "value", items, "nextLink"));
 }
 
@@ -146,7 +160,8 @@ static void put_new(struct kv_task *task)
         put(task);
         return;
     }
-    kv_err_set(&err, KV_E_EXISTS, "app.exists", "there is an application '%s' already",
+    kv_err_set(&err, KV_E_EXISTS, "app.exists",
+               "there is an application or user '%s' already",
                task->object.row.key.name);
     kv_task_fail(task, KV_E_EXISTS, &err);
 }
@@ -188,7 +203,9 @@ static void create(struct kv_call *call)
         goto out;
     KV_TRY(check_admin(call, KV_MANAGE_APP_WRITE, &err));
     KV_TRY(read_name(call, &name, &err));
-    KV_TRY(kv_json_string(call->body, "certificate", KV_OPTIONAL, &certificate, &err));
+    if (!is_about_users(call))
+        KV_TRY(
+            kv_json_string(call->body, "certificate", KV_OPTIONAL, &certificate, &err));
     if (kv_apps_count(service->identity->apps) >= KV_APPS_MAX) {
         rc = kv_err_set(&err, KV_E_FULL, "app.full",
                         "there are %d applications already, and no more are kept",
@@ -203,10 +220,13 @@ static void create(struct kv_call *call)
     }
     KV_TRY(kv_app_make(name, tenant, kv_now_s(service->clock), service->rand,
                        &change->app));
+    change->app.is_user = is_about_users(call);
+    if (!change->app.is_user)
+        KV_TRY(kv_json_bool(call->body, "public", &change->app.is_public, &err));
     if (certificate != NULL)
         KV_TRY(kv_app_read_certificate(certificate, strlen(certificate),
                                        &change->app.certificate, &err));
-    else
+    else if (!change->app.is_public)
         KV_TRY(kv_app_renew_secret(&change->app, service->rand, change->secret));
     change->app.generation = 1;
     call->task.vault = &service->system;
@@ -221,14 +241,21 @@ static void renew_loaded(struct kv_task *task)
 {
     struct change *change = kv_call_of(task)->data;
     const struct kv_object *object = &task->object;
+    struct kv_err err = KV_ERR_INIT;
     int rc = 0;
     kv_app_free(&change->app);
     KV_TRY(kv_app_read(object->doc, object->row.key.name, &change->app));
+    if (change->app.is_public) {
+        rc = kv_err_set(&err, KV_E_INVALID, "app.is-public",
+                        "the application '%s' is a public one: it keeps no secret",
+                        change->app.name);
+        goto out;
+    }
     KV_TRY(kv_app_renew_secret(&change->app, task->service->rand, change->secret));
     put(task);
     return;
 out:
-    kv_task_fail(task, rc, NULL);
+    kv_task_fail(task, rc, &err);
 }
 
 /* Copy the application of the path, then load its row. */
@@ -283,6 +310,12 @@ const struct kv_route kv_routes_apps[] = {
     {"GET", "/keyvault/v1/apps/{name}", "getApp", 0, false, show},
     {"DELETE", "/keyvault/v1/apps/{name}", "deleteApp", 0, false, delete_app},
     {"POST", "/keyvault/v1/apps/{name}/secret", "renewAppSecret", 0, false,
+     renew_secret},
+    {"GET", "/keyvault/v1/principals", "listUsers", 0, false, list},
+    {"POST", "/keyvault/v1/principals", "createUser", 0, true, create},
+    {"GET", "/keyvault/v1/principals/{name}", "getUser", 0, false, show},
+    {"DELETE", "/keyvault/v1/principals/{name}", "deleteUser", 0, false, delete_app},
+    {"POST", "/keyvault/v1/principals/{name}/secret", "renewUserSecret", 0, false,
      renew_secret},
     {NULL, NULL, NULL, 0, false, NULL},
 };

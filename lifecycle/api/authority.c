@@ -20,7 +20,7 @@
 
 #define WAITS_MAX 4 /* others from the same source may fail in front of us */
 
-enum endpoint { NONE, CONFIGURATION, KEYS, TOKEN };
+enum endpoint { NONE, CONFIGURATION, KEYS, TOKEN, DEVICE_CODE, DEVICE_PAGE };
 
 /* A token request under way. */
 struct signin {
@@ -30,6 +30,7 @@ struct signin {
     char client_id[37]; /* of the application, as it spells it */
     char tenant[64];    /* of the path */
     char source[64];
+    char audience[256];
     unsigned n_waits;
     bool is_waiting;
     uv_timer_t timer;
@@ -48,6 +49,8 @@ static enum endpoint find_endpoint(const char *path, char tenant[64])
         {"/v2.0/.well-known/openid-configuration", CONFIGURATION},
         {"/discovery/v2.0/keys", KEYS},
         {"/oauth2/v2.0/token", TOKEN},
+        {"/oauth2/v2.0/devicecode", DEVICE_CODE},
+        {"/oauth2/deviceauth", DEVICE_PAGE},
     };
     size_t len = path[0] == '/' ? strcspn(path + 1, "/") : 0;
     if (len == 0 || len >= 64)
@@ -98,8 +101,8 @@ void kv_authority_base(const struct kv_service *service, const char *tenant,
 
 /* --- answers ---------------------------------------------------------------------- */
 
-static void answer_error(struct kv_service *service, struct kv_http_request *request,
-                         const struct kv_oauth_error *error)
+void kv_oauth_answer(struct kv_service *service, struct kv_http_request *request,
+                     const struct kv_oauth_error *error)
 {
     char text[KV_ERR_TEXT_MAX + 32];
     (void)snprintf(text, sizeof(text), "AADSTS%d: %s", error->number, error->text);
@@ -150,12 +153,14 @@ static void refuse(struct signin *signin, const struct kv_oauth_error *error)
     struct kv_service *service = signin->task.service;
     struct kv_http_request *request = signin->request;
     signin->request = NULL;
-    kv_log(service->log, signin->client_id[0] != '\0' ? KV_LOG_WARN : KV_LOG_DEBUG,
+    kv_log(service->log,
+           signin->client_id[0] != '\0' && error->number != 70016 ? KV_LOG_WARN
+                                                                  : KV_LOG_DEBUG,
            "auth.signin-refused", KV_S("client", signin->client_id),
            KV_S("peer", signin->source), KV_S("why", error->name),
            KV_I("code", error->number));
     if (request != NULL)
-        answer_error(service, request, error);
+        kv_oauth_answer(service, request, error);
     end(signin);
 }
 
@@ -192,31 +197,36 @@ static void signed_by_keyring(struct kv_task *task)
     end(signin);
 }
 
-static json_t *make_claims(const struct kv_service *service, const struct kv_app *app)
+static json_t *make_claims(const struct kv_service *service, const struct kv_app *app,
+                           const struct kv_app *user, const char *audience)
 {
     char issuer[320];
-    char resource[256];
     char id[37];
     uint8_t bytes[16];
+    const struct kv_app *subject = user != NULL ? user : app;
     const json_int_t now_s = kv_now_s(service->clock);
     if (kv_rand_fill(service->rand, bytes, sizeof(bytes)) != 0)
         return NULL;
     kv_uuid_format(bytes, id);
     kv_identity_issuer(service, app->tenant, issuer, sizeof(issuer));
-    kv_identity_resource(service, resource, sizeof(resource));
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "iss",
-                     issuer, "aud", resource, "tid", app->tenant, "oid", app->object_id,
-                     "sub", app->object_id, "appid", app->client_id, "azp",
-                     app->client_id, "idtyp", "app", "ver", "2.0", "jti", id, "iat",
-                     now_s, "nbf", now_s, "exp", now_s + KV_TOKEN_LIFETIME_S, "gen",
-                     (json_int_t)app->generation);
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s*,s:s*,s:s,s:I,s:I,s:I,s:I,s:I}",
+        "iss", issuer, "aud", audience, "tid", app->tenant, "oid", subject->object_id,
+        "sub", subject->object_id, "appid", app->client_id, "azp", app->client_id,
+        "idtyp", user != NULL ? "user" : "app", "ver", "2.0", "scp",
+        user != NULL ? "user_impersonation" : NULL, "name",
+        user != NULL ? user->name : NULL, "jti", id, "iat", now_s, "nbf", now_s, "exp",
+        now_s + KV_TOKEN_LIFETIME_S, "gen", (json_int_t)subject->generation, "agen",
+        (json_int_t)app->generation);
 }
 
-static void issue(struct signin *signin, const struct kv_app *app)
+/* A token of the application, or of a user (not NULL) through it. */
+static void issue(struct signin *signin, const struct kv_app *app,
+                  const struct kv_app *user, const char *audience)
 {
     struct kv_service *service = signin->task.service;
     const struct kv_identity *identity = service->identity;
-    json_t *claims = make_claims(service, app);
+    json_t *claims = make_claims(service, app, user, audience);
     json_t *header = identity->keys.n > 0
                          ? json_pack("{s:s,s:s,s:s}", "alg", "ES256", "typ", "JWT",
                                      "kid", identity->keys.keys[0].kid)
@@ -265,6 +275,61 @@ static bool has_to_wait(struct signin *signin)
     return true;
 }
 
+/* How a device's code stands: a token, or why there is none yet. */
+static void issue_for_device(struct signin *signin, const struct kv_app *app)
+{
+    struct kv_service *service = signin->task.service;
+    struct kv_identity *identity = service->identity;
+    struct kv_oauth_error error = {400, "expired_token", 70020,
+                                   "The device code has expired, or was used."};
+    struct kv_device_request wanted;
+    char oid[37] = "";
+    const struct kv_app *user = NULL;
+    switch (kv_device_codes_poll(identity->devices, signin->form.device_code,
+                                 app->client_id, kv_monotonic_ms(service->clock),
+                                 &wanted, oid)) {
+    case KV_DEVICE_READY:
+        user = kv_apps_user(identity->apps, oid);
+        break;
+    case KV_DEVICE_PENDING:
+        error = (struct kv_oauth_error){400, "authorization_pending", 70016,
+                                        "Nobody has signed in yet."};
+        break;
+    case KV_DEVICE_HASTY:
+        error = (struct kv_oauth_error){400, "slow_down", 70018,
+                                        "The device asks too often."};
+        break;
+    case KV_DEVICE_GONE:
+        break;
+    }
+    if (user != NULL)
+        issue(signin, app, user, wanted.audience);
+    else
+        refuse(signin, &error);
+}
+
+/* What the grant asks for; the application is who it says. */
+static void grant(struct signin *signin, const struct kv_app *app)
+{
+    const struct kv_oauth_error bad_token = {
+        400, "invalid_grant", 500137,
+        "The assertion is no token of a user for this application that is good now."};
+    if (signin->form.grant == KV_GRANT_DEVICE) {
+        issue_for_device(signin, app);
+        return;
+    }
+    if (signin->form.grant == KV_GRANT_CLIENT) {
+        issue(signin, app, NULL, signin->audience);
+        return;
+    }
+    const struct kv_app *user =
+        kv_signin_user(signin->task.service, app, &signin->form);
+    if (user != NULL)
+        issue(signin, app, user, signin->audience);
+    else
+        refuse(signin, &bad_token);
+}
+
 static void try_credentials(struct signin *signin)
 {
     struct kv_service *service = signin->task.service;
@@ -276,6 +341,10 @@ static void try_credentials(struct signin *signin)
         refuse(signin, &error);
         return;
     }
+    if (signin->form.grant == KV_GRANT_DEVICE && app->is_public) {
+        grant(signin, app);
+        return;
+    }
     if (has_to_wait(signin))
         return;
     char endpoint[600];
@@ -284,7 +353,7 @@ static void try_credentials(struct signin *signin)
     if (kv_signin_check(service, app, &signin->form, endpoint, signin->source,
                         &error)) {
         kv_throttle_passed(identity->throttle, signin->client_id, signin->source);
-        issue(signin, app);
+        grant(signin, app);
         return;
     }
     kv_throttle_failed(identity->throttle, signin->client_id, signin->source,
@@ -305,13 +374,11 @@ static void start_signin(struct signin *signin)
 {
     struct kv_service *service = signin->task.service;
     struct kv_oauth_error error = {0, NULL, 0, NULL};
-    char resource[256];
-    kv_identity_resource(service, resource, sizeof(resource));
     size_t len = 0;
     uint8_t *body = kv_http_body(signin->request, &len);
     if (!kv_signin_form_read(&signin->form,
                              kv_http_header(signin->request, "content-type"), body, len,
-                             &error)) {
+                             true, &error)) {
         refuse(signin, &error);
         return;
     }
@@ -319,7 +386,10 @@ static void start_signin(struct signin *signin)
         kv_apps_by_client(service->identity->apps, signin->form.client_id);
     if (app == NULL || !kv_str_equal_nocase(app->tenant, signin->tenant))
         kv_oauth_unknown_client(&error);
-    else if (!kv_signin_scope_is(&signin->form, resource))
+    else if (signin->form.grant != KV_GRANT_DEVICE && /* the device said it before */
+             !kv_signin_audience(service, &signin->form,
+                                 signin->form.grant == KV_GRANT_BEHALF,
+                                 signin->audience))
         kv_oauth_foreign_scope(&error);
     if (error.status != 0) {
         refuse(signin, &error);
@@ -338,7 +408,7 @@ static void answer_token(struct kv_service *service, struct kv_http_request *req
     const struct kv_oauth_error no_memory = {503, "temporarily_unavailable", 90033,
                                              "Out of memory."};
     if (signin == NULL) {
-        answer_error(service, request, &no_memory);
+        kv_oauth_answer(service, request, &no_memory);
         return;
     }
     kv_task_init(&signin->task, service, &service->system, on_fail);
@@ -358,8 +428,11 @@ void kv_authority_start(struct kv_service *service, struct kv_http_request *requ
     char tenant[64];
     const enum endpoint endpoint = find_endpoint(kv_http_path(request), tenant);
     const char *method = kv_http_method(request);
-    bool is_right_method = strcmp(method, endpoint == TOKEN ? "POST" : "GET") == 0 ||
-                           (endpoint != TOKEN && strcmp(method, "HEAD") == 0);
+    bool is_post = strcmp(method, "POST") == 0;
+    bool is_get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    bool is_right_method = endpoint == DEVICE_PAGE ? is_post || is_get
+                           : endpoint == TOKEN || endpoint == DEVICE_CODE ? is_post
+                                                                          : is_get;
     const struct kv_oauth_error starting = {503, "temporarily_unavailable", 90033,
                                             "The service is starting."};
     const struct kv_oauth_error no_tenant = {400, "invalid_tenant", 90002,
@@ -368,13 +441,17 @@ void kv_authority_start(struct kv_service *service, struct kv_http_request *requ
                                              "The endpoint takes another method."};
     if (!service->is_ready || service->identity == NULL ||
         service->identity->keys_json == NULL)
-        answer_error(service, request, &starting);
+        kv_oauth_answer(service, request, &starting);
     else if (!is_right_method)
-        answer_error(service, request, &no_method);
+        kv_oauth_answer(service, request, &no_method);
     else if (!kv_identity_has_tenant(service, tenant))
-        answer_error(service, request, &no_tenant);
+        kv_oauth_answer(service, request, &no_tenant);
     else if (endpoint == CONFIGURATION)
         answer_configuration(service, request, tenant);
+    else if (endpoint == DEVICE_CODE)
+        kv_device_start(service, request, tenant);
+    else if (endpoint == DEVICE_PAGE)
+        kv_device_page(service, request, tenant);
     else if (endpoint == KEYS)
         kv_call_answer(service, request, 200,
                        json_incref(service->identity->keys_json));

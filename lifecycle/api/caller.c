@@ -54,11 +54,15 @@ static int read_claims(const struct kv_jwt *jwt, struct kv_caller_id *out)
     struct kv_principal *principal = &out->principal;
     int rc = 0;
     memset(out, 0, sizeof(*out));
-    principal->kind = KV_PRINCIPAL_APP;
+    const char *idtyp = kv_jwt_text(jwt, "idtyp");
+    bool is_user = idtyp != NULL && strcmp(idtyp, "user") == 0;
+    principal->kind = is_user ? KV_PRINCIPAL_USER : KV_PRINCIPAL_APP;
     KV_TRY(copy_claim(jwt, "tid", principal->tenant, sizeof(principal->tenant)));
     KV_TRY(copy_claim(jwt, "oid", principal->oid, sizeof(principal->oid)));
     KV_TRY(copy_claim(jwt, "appid", principal->app, sizeof(principal->app)));
-    (void)snprintf(principal->id, sizeof(principal->id), "app:%s", principal->app);
+    (void)snprintf(principal->id, sizeof(principal->id), "%s:%s",
+                   is_user ? "user" : "app", is_user ? principal->oid : principal->app);
+    out->app_generation = json_integer_value(json_object_get(jwt->claims, "agen"));
     out->generation = json_integer_value(json_object_get(jwt->claims, "gen"));
     if (out->generation < 1)
         rc = KV_E_DENIED;
@@ -90,18 +94,30 @@ static int verify_own(const struct kv_service *service, const struct kv_jwt *jwt
                                 "the token does not say whose it is");
 }
 
-/* The application may have been deleted, or its credentials renewed. */
-static int check_app(const struct kv_service *service, const struct kv_caller_id *id,
-                     struct kv_err *err)
+static bool is_current(const struct kv_app *app, const struct kv_principal *principal,
+                       int64_t generation)
 {
-    const struct kv_app *app =
-        kv_apps_by_client(service->identity->apps, id->principal.app);
-    if (app != NULL && app->generation == id->generation &&
-        strcmp(app->object_id, id->principal.oid) == 0 &&
-        kv_str_equal_nocase(app->tenant, id->principal.tenant))
-        return 0;
-    return kv_err_set(err, KV_E_DENIED, "jwt.revoked",
-                      "the application was deleted or its credentials were renewed");
+    return app != NULL && app->generation == generation &&
+           kv_str_equal_nocase(app->tenant, principal->tenant);
+}
+
+/* User and application may have been deleted, or their credentials renewed. */
+static int check_current(const struct kv_service *service,
+                         const struct kv_caller_id *id, struct kv_err *err)
+{
+    const struct kv_principal *principal = &id->principal;
+    const struct kv_apps *apps = service->identity->apps;
+    const struct kv_app *app = kv_apps_by_client(apps, principal->app);
+    bool is_good = is_current(app, principal, id->app_generation);
+    if (principal->kind == KV_PRINCIPAL_USER)
+        is_good = is_good && is_current(kv_apps_user(apps, principal->oid), principal,
+                                        id->generation);
+    else
+        is_good = is_good && strcmp(app->object_id, principal->oid) == 0;
+    return is_good ? 0
+                   : kv_err_set(err, KV_E_DENIED, "jwt.revoked",
+                                "the user or the application was deleted, or its "
+                                "credentials were renewed");
 }
 
 /* --- tokens of other issuers -------------------------------------------------------
@@ -132,11 +148,12 @@ static int verify_foreign(const struct kv_service *service,
     if (rc == 0)
         rc =
             kv_oidc_principal(issuer, jwt, service->installation, &out->principal, err);
-    /* Applications of our own authority are spoken for by nobody else. */
-    if (rc == 0 && out->principal.kind == KV_PRINCIPAL_APP &&
-        kv_apps_by_client(service->identity->apps, out->principal.app) != NULL)
+    /* Who is of our own authority is spoken for by nobody else. */
+    const struct kv_apps *apps = service->identity->apps;
+    if (rc == 0 && (kv_apps_by_client(apps, out->principal.app) != NULL ||
+                    kv_apps_user(apps, out->principal.oid) != NULL))
         rc = kv_err_set(err, KV_E_DENIED, "jwt.wrong-issuer",
-                        "the token is for an application of another issuer");
+                        "the token is for an application or user of another issuer");
     out->exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));
     return rc;
 }
@@ -193,7 +210,7 @@ static int find_token(struct kv_service *service, const char *token,
         kv_token_cache_put(identity->cache, token, &read, now_ms);
         id = &read;
     }
-    rc = id->generation != 0 ? check_app(service, id, err) : 0;
+    rc = id->generation != 0 ? check_current(service, id, err) : 0;
     if (rc == 0)
         *out = id->principal;
     return rc;

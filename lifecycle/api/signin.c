@@ -61,32 +61,23 @@ static bool take(const char *text, const char *name, char *out, size_t size)
     return found >= 0;
 }
 
-static bool read_fields(struct kv_signin_form *form, const char *text,
-                        struct kv_oauth_error *error)
+/* A field of up to 16 KiB. */
+static bool take_long(const char *text, const char *name, struct kv_buf *out)
 {
-    char grant[64];
-    char type[128];
-    char *assertion = (char *)kv_buf_extend(&form->assertion, KV_JOSE_TOKEN_MAX + 1);
-    if (assertion == NULL)
-        return refuse(error, 503, "temporarily_unavailable", 90033, "Out of memory.");
-    if (!take(text, "grant_type", grant, sizeof(grant)) ||
-        !take(text, "client_id", form->client_id, sizeof(form->client_id)) ||
-        !take(text, "scope", form->scope, sizeof(form->scope)) ||
-        !take(text, "client_secret", form->secret, sizeof(form->secret)) ||
-        !take(text, "client_assertion_type", type, sizeof(type)) ||
-        !take(text, "client_assertion", assertion, KV_JOSE_TOKEN_MAX + 1))
-        return refuse(error, 400, "invalid_request", 90014,
-                      "A field of the request is malformed or too long.");
-    kv_buf_truncate(&form->assertion, strlen(assertion));
-    if (grant[0] == '\0' || form->client_id[0] == '\0')
-        return refuse(error, 400, "invalid_request", 900144,
-                      "The request needs the fields 'grant_type' and 'client_id'.");
-    if (strcmp(grant, "client_credentials") != 0)
-        return refuse(error, 400, "unsupported_grant_type", 70003,
-                      "The grant type is not supported: use client_credentials.");
+    char *place = (char *)kv_buf_extend(out, KV_JOSE_TOKEN_MAX + 1);
+    if (place == NULL || !take(text, name, place, KV_JOSE_TOKEN_MAX + 1))
+        return false;
+    kv_buf_truncate(out, strlen(place));
+    return true;
+}
+
+static bool read_credentials(struct kv_signin_form *form, const char *type,
+                             struct kv_oauth_error *error)
+{
     bool has_secret = form->secret[0] != '\0';
     bool has_assertion = form->assertion.len > 0;
-    if (has_secret == has_assertion)
+    if (has_secret == has_assertion &&
+        (has_secret || form->grant != KV_GRANT_DEVICE)) /* a device may have none */
         return refuse(error, 401, "invalid_client", 7000218,
                       "The request needs either 'client_secret' or "
                       "'client_assertion'.");
@@ -96,27 +87,82 @@ static bool read_fields(struct kv_signin_form *form, const char *text,
     return true;
 }
 
+static bool read_grant(struct kv_signin_form *form, const char *text,
+                       struct kv_oauth_error *error)
+{
+    char grant[64];
+    char use[32];
+    if (!take(text, "grant_type", grant, sizeof(grant)) ||
+        !take(text, "requested_token_use", use, sizeof(use)) ||
+        !take(text, "device_code", form->device_code, sizeof(form->device_code)) ||
+        !take_long(text, "assertion", &form->user_token))
+        return refuse(error, 400, "invalid_request", 90014,
+                      "A field of the request is malformed or too long.");
+    if (grant[0] == '\0' || form->client_id[0] == '\0')
+        return refuse(error, 400, "invalid_request", 900144,
+                      "The request needs the fields 'grant_type' and 'client_id'.");
+    if (strcmp(grant, "client_credentials") == 0) {
+        form->grant = KV_GRANT_CLIENT;
+    } else if (strcmp(grant, "device_code") == 0 ||
+               strcmp(grant, "urn:ietf:params:oauth:grant-type:device_code") == 0) {
+        form->grant = KV_GRANT_DEVICE;
+    } else if (strcmp(grant, "urn:ietf:params:oauth:grant-type:jwt-bearer") == 0 &&
+               strcmp(use, "on_behalf_of") == 0) {
+        form->grant = KV_GRANT_BEHALF;
+    } else {
+        return refuse(error, 400, "unsupported_grant_type", 70003,
+                      "The grant type is not supported.");
+    }
+    return true;
+}
+
+static bool read_fields(struct kv_signin_form *form, const char *text, bool is_token,
+                        struct kv_oauth_error *error)
+{
+    char type[128];
+    if (!take(text, "client_id", form->client_id, sizeof(form->client_id)) ||
+        !take(text, "scope", form->scope, sizeof(form->scope)) ||
+        !take(text, "client_secret", form->secret, sizeof(form->secret)) ||
+        !take(text, "client_assertion_type", type, sizeof(type)) ||
+        !take_long(text, "client_assertion", &form->assertion))
+        return refuse(error, 400, "invalid_request", 90014,
+                      "A field of the request is malformed or too long.");
+    if (!is_token)
+        return form->client_id[0] != '\0' ||
+               refuse(error, 400, "invalid_request", 900144,
+                      "The request needs the field 'client_id'.");
+    return read_grant(form, text, error) && read_credentials(form, type, error);
+}
+
+bool kv_signin_form_text(const char *content_type, uint8_t *body, size_t len,
+                         struct kv_buf *out)
+{
+    if (!is_form(content_type) || len == 0 || len > FORM_MAX ||
+        memchr(body, '\0', len) != NULL)
+        return false;
+    int rc = kv_buf_append(out, body, len);
+    kv_wipe(body, len);
+    char *text = rc == 0 ? (char *)(uintptr_t)kv_buf_cstr(out) : NULL;
+    for (char *at = text; at != NULL && *at != '\0'; at++)
+        if (*at == '+')
+            *at = ' ';
+    return text != NULL;
+}
+
 bool kv_signin_form_read(struct kv_signin_form *form, const char *content_type,
-                         uint8_t *body, size_t len, struct kv_oauth_error *error)
+                         uint8_t *body, size_t len, bool is_token,
+                         struct kv_oauth_error *error)
 {
     struct kv_buf text;
     memset(form, 0, sizeof(*form));
     kv_buf_init_secret(&form->assertion, KV_JOSE_TOKEN_MAX + 1);
-    if (!is_form(content_type) || len == 0 || len > FORM_MAX ||
-        memchr(body, '\0', len) != NULL)
-        return refuse(error, 400, "invalid_request", 900144,
-                      "The request needs a form as its body "
-                      "(application/x-www-form-urlencoded).");
+    kv_buf_init_secret(&form->user_token, KV_JOSE_TOKEN_MAX + 1);
     kv_buf_init_secret(&text, FORM_MAX + 1);
-    (void)kv_buf_append(&text, body, len);
-    kv_wipe(body, len);
-    char *cstr = (char *)(uintptr_t)kv_buf_cstr(&text);
-    for (char *at = cstr; at != NULL && *at != '\0'; at++)
-        if (*at == '+')
-            *at = ' ';
-    bool is_good = cstr != NULL ? read_fields(form, cstr, error)
-                                : refuse(error, 503, "temporarily_unavailable", 90033,
-                                         "Out of memory.");
+    bool is_good = kv_signin_form_text(content_type, body, len, &text)
+                       ? read_fields(form, kv_buf_cstr(&text), is_token, error)
+                       : refuse(error, 400, "invalid_request", 900144,
+                                "The request needs a form as its body "
+                                "(application/x-www-form-urlencoded).");
     kv_buf_free(&text);
     return is_good;
 }
@@ -124,18 +170,100 @@ bool kv_signin_form_read(struct kv_signin_form *form, const char *content_type,
 void kv_signin_form_free(struct kv_signin_form *form)
 {
     kv_buf_free(&form->assertion);
+    kv_buf_free(&form->user_token);
+    kv_wipe(form->device_code, sizeof(form->device_code));
     kv_wipe(form->secret, sizeof(form->secret));
 }
 
-bool kv_signin_scope_is(const struct kv_signin_form *form, const char *resource)
+/* The resource in front of "/.default"; false: the word is no such scope. */
+static bool cut_default(const char *word, size_t len, char out[256])
+{
+    static const char suffix[] = "/.default";
+    const size_t suffix_len = sizeof(suffix) - 1;
+    if (len <= suffix_len || len >= 256 ||
+        memcmp(word + len - suffix_len, suffix, suffix_len) != 0)
+        return false;
+    len -= suffix_len;
+    if (word[len - 1] == '/') /* of a resource that ends in a slash */
+        len--;
+    kv_str_cut(out, 256, word, len);
+    return true;
+}
+
+/* Some clients name the resource by the port that they talk to, too. */
+static void drop_port(const char *resource, char audience[256])
 {
     size_t len = strlen(resource);
-    if (strncmp(form->scope, resource, len) != 0)
+    const char *rest = audience + len;
+    if (strncmp(audience, resource, len) == 0 && rest[0] == ':' && rest[1] != '\0' &&
+        rest[1 + strspn(rest + 1, "0123456789")] == '\0')
+        audience[len] = '\0';
+}
+
+/* Scopes of OpenID Connect that clients add: nothing here goes by them. */
+static bool is_decoration(const char *word, size_t len)
+{
+    static const char *const words[] = {"openid", "profile", "email", "offline_access"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (len == strlen(words[i]) && memcmp(word, words[i], len) == 0)
+            return true;
+    return false;
+}
+
+bool kv_signin_audience(const struct kv_service *service,
+                        const struct kv_signin_form *form, bool is_user, char out[256])
+{
+    char resource[256];
+    unsigned n = 0;
+    for (const char *at = form->scope; *at != '\0';) {
+        size_t len = strcspn(at, " ");
+        if (len > 0 && !is_decoration(at, len) &&
+            (n++ > 0 || !cut_default(at, len, out)))
+            return false;
+        at += len + (at[len] == ' ');
+    }
+    kv_identity_resource(service, resource, sizeof(resource));
+    if (n != 1)
         return false;
-    const char *rest = form->scope + len;
-    if (*rest == ':' && rest[1] >= '0' && rest[1] <= '9')
-        rest += 1 + strspn(rest + 1, "0123456789");
-    return strcmp(rest, "/.default") == 0 || strcmp(rest, "//.default") == 0;
+    drop_port(resource, out);
+    return strcmp(out, resource) == 0 ||
+           (is_user && kv_str_has_prefix(out, "api://") &&
+            kv_apps_by_client(service->identity->apps, out + strlen("api://")) != NULL);
+}
+
+const struct kv_app *kv_signin_user(const struct kv_service *service,
+                                    const struct kv_app *app,
+                                    const struct kv_signin_form *form)
+{
+    char issuer[320];
+    char audience[64];
+    struct kv_jwt jwt;
+    const struct kv_identity *identity = service->identity;
+    const struct kv_app *user = NULL;
+    kv_identity_issuer(service, app->tenant, issuer, sizeof(issuer));
+    (void)snprintf(audience, sizeof(audience), "api://%s", app->client_id);
+    const struct kv_jwt_rules rules = {
+        .issuer = issuer, .audience = audience, .algs = KV_JOSE_BIT(KV_JOSE_ES256)};
+    if (kv_jwt_parse((const char *)form->user_token.data, form->user_token.len, &jwt,
+                     NULL) != 0)
+        return NULL;
+    const char *oid = kv_jwt_text(&jwt, "oid");
+    const char *idtyp = kv_jwt_text(&jwt, "idtyp");
+    if (kv_jwt_check(&jwt, &identity->keys, &rules, kv_now_s(service->clock), NULL) ==
+            0 &&
+        oid != NULL && idtyp != NULL && strcmp(idtyp, "user") == 0)
+        user = kv_apps_user(identity->apps, oid);
+    const char *through = kv_jwt_text(&jwt, "appid");
+    const struct kv_app *front =
+        through != NULL ? kv_apps_by_client(identity->apps, through) : NULL;
+    if (user != NULL &&
+        (front == NULL ||
+         json_integer_value(json_object_get(jwt.claims, "agen")) != front->generation ||
+         json_integer_value(json_object_get(jwt.claims, "gen")) != user->generation ||
+         !kv_str_equal_nocase(user->tenant, app->tenant)))
+        user = NULL;
+    kv_jwt_free(&jwt);
+    return user;
 }
 
 /* --- assertions --------------------------------------------------------------------

@@ -91,7 +91,17 @@ const struct kv_app *kv_apps_by_client(const struct kv_apps *apps,
                                        const char *client_id)
 {
     for (size_t i = 0; i < apps->n; i++)
-        if (kv_str_equal_nocase(apps->items[i].client_id, client_id))
+        if (!apps->items[i].is_user &&
+            kv_str_equal_nocase(apps->items[i].client_id, client_id))
+            return &apps->items[i];
+    return NULL;
+}
+
+const struct kv_app *kv_apps_user(const struct kv_apps *apps, const char *object_id)
+{
+    for (size_t i = 0; i < apps->n; i++)
+        if (apps->items[i].is_user &&
+            kv_str_equal_nocase(apps->items[i].object_id, object_id))
             return &apps->items[i];
     return NULL;
 }
@@ -255,11 +265,12 @@ json_t *kv_app_doc(const struct kv_app *app)
         app->certificate != NULL ? certificate_json(app->certificate) : NULL;
     if (app->certificate != NULL && certificate == NULL)
         return NULL;
-    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:s*,s:o*}", "clientId", app->client_id,
-                     "objectId", app->object_id, "tenantId", app->tenant, "created",
-                     (json_int_t)app->created_s, "generation",
-                     (json_int_t)app->generation, "secretSha256",
-                     app->has_secret ? hex : NULL, "certificate", certificate);
+    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:s*,s:o*}", "clientId",
+                     app->client_id, "objectId", app->object_id, "tenantId",
+                     app->tenant, "created", (json_int_t)app->created_s, "generation",
+                     (json_int_t)app->generation, "isUser", app->is_user, "isPublic",
+                     app->is_public, "secretSha256", app->has_secret ? hex : NULL,
+                     "certificate", certificate);
 }
 
 static int read_text(const json_t *doc, const char *member, char *out, size_t size)
@@ -279,6 +290,8 @@ int kv_app_read(const json_t *doc, const char *name, struct kv_app *out)
     KV_TRY(read_text(doc, "tenantId", out->tenant, sizeof(out->tenant)));
     out->created_s = json_integer_value(json_object_get(doc, "created"));
     out->generation = json_integer_value(json_object_get(doc, "generation"));
+    out->is_user = json_is_true(json_object_get(doc, "isUser"));
+    out->is_public = json_is_true(json_object_get(doc, "isPublic"));
     if (out->generation < 1) {
         rc = KV_E_INTEGRITY;
         goto out;

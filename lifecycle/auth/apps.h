@@ -1,5 +1,6 @@
 /*
- * Applications: principals that sign in with a secret or a certificate of their own.
+ * Applications: principals that sign in with a secret or a certificate of their own;
+ * and users, who sign in with a secret, through an application that acts for them.
  *
  * The table in memory; the durable form is one sealed document each (kind APP, in the
  * installation's own rows), named as the application is. Of a secret only the SHA-256
@@ -26,6 +27,8 @@ struct kv_app {
     char tenant[37]; /* that its tokens are of */
     int64_t created_s;
     int64_t generation; /* from 1 */
+    bool is_user;       /* object_id alone names it */
+    bool is_public;     /* an application on devices of its users: it keeps no secret */
     bool has_secret;
     uint8_t secret_sha256[KV_TOKEN_HASH_LEN];
     X509 *certificate; /* NULL: it has none */
@@ -47,7 +50,9 @@ size_t kv_apps_count(const struct kv_apps *apps);
 const struct kv_app *kv_apps_at(const struct kv_apps *apps, size_t i);
 const struct kv_app *kv_apps_by_client(const struct kv_apps *apps,
                                        const char *client_id);
-/* By its name, without case, or its client id. */
+/* A user by object id. */
+const struct kv_app *kv_apps_user(const struct kv_apps *apps, const char *object_id);
+/* One of either by its name, without case, or an application by its client id. */
 const struct kv_app *kv_apps_find(const struct kv_apps *apps, const char *text);
 
 /* A new one of a tenant with fresh ids, without secret and certificate. */

@@ -15,8 +15,9 @@
 /* Who a token says is calling. */
 struct kv_caller_id {
     struct kv_principal principal;
-    int64_t generation; /* of its application; 0: not ours to end */
-    int64_t exp_s;      /* of the token */
+    int64_t generation;     /* of the subject; 0: not ours to end */
+    int64_t app_generation; /* of a user's application */
+    int64_t exp_s;          /* of the token */
 };
 
 struct kv_token_cache;

@@ -237,6 +237,14 @@ static const struct kv_flag app_create[] = {
     {"scope", "SCOPE", "where: /, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
     {"certificate", "FILE", "its certificate in PEM, instead of a secret"},
     {"tenant", "UUID", "the tenant that its tokens are of (the installation's)"},
+    {"public", NULL, "it runs on its users' devices and keeps no secret"},
+    {0},
+};
+
+static const struct kv_flag principal_create[] = {
+    {"role", "ROLE", "a role for the user, for example secrets-user"},
+    {"scope", "SCOPE", "where: /, /VAULT, /VAULT/keys/NAME or keys/NAME (the vault)"},
+    {"tenant", "UUID", "the user's tenant (the installation's)"},
     {0},
 };
 
@@ -278,6 +286,10 @@ static const char app_notes[] =
     "The secret is shown this once. A client signs in with tenant, client id and "
     "secret\n"
     "at the authority that the API names: in --dev KEYVAULT_AUTHORITY of DIR/env.";
+static const char principal_notes[] =
+    "The secret is shown this once. Users sign in on the page that an application "
+    "shows\n"
+    "with a code (app create --public); what they may do is granted to user:OBJECT-ID.";
 static const char app_secret_notes[] =
     "The former secret and the tokens that were got with it end at once.";
 static const char policy_verb_notes[] =
@@ -422,6 +434,14 @@ const struct kv_command kv_commands[] = {
     ROW("access", "check", "PRINCIPAL ACTION OBJECT",
         "Tell whether somebody may do something, and why", access_check, check_notes,
         kv_access_check_run),
+    ROW("principal", "create", "NAME", "Register a user", principal_create,
+        principal_notes, kv_app_create_run),
+    ROW("principal", "list", "", "List the users", none, NULL, kv_app_list_run),
+    ROW("principal", "show", "NAME", "Show a user", none, NULL, kv_app_show_run),
+    ROW("principal", "delete", "NAME", "Delete a user and end the user's tokens", none,
+        NULL, kv_app_delete_run),
+    ROW("principal", "secret", "rotate NAME", "Give a user a new secret", none,
+        app_secret_notes, kv_app_secret_run),
     ROW("access", "grant", "PRINCIPAL", "Give a role to somebody", access_flags,
         grant_notes, kv_access_grant_run),
     ROW("access", "list", "", "List who has which role", none, NULL,

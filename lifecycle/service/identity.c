@@ -37,6 +37,8 @@ int kv_identity_new(struct kv_identity **out)
     if (rc == 0)
         rc = kv_replay_new(&identity->replay);
     if (rc == 0)
+        rc = kv_device_codes_new(&identity->devices);
+    if (rc == 0)
         rc = kv_token_cache_new(&identity->cache);
     if (rc != 0)
         kv_identity_free(identity);
@@ -52,6 +54,7 @@ void kv_identity_free(struct kv_identity *identity)
     kv_apps_free(identity->apps);
     kv_throttle_free(identity->throttle);
     kv_replay_free(identity->replay);
+    kv_device_codes_free(identity->devices);
     kv_token_cache_free(identity->cache);
     kv_jwks_free(&identity->keys);
     json_decref(identity->keys_json);

@@ -10,6 +10,7 @@
 #define KV_LIFECYCLE_SERVICE_IDENTITY_H
 
 #include "lifecycle/auth/apps.h"
+#include "lifecycle/auth/device_codes.h"
 #include "lifecycle/auth/jose.h"
 #include "lifecycle/auth/replay.h"
 #include "lifecycle/auth/throttle.h"
@@ -22,6 +23,7 @@ struct kv_identity {
     struct kv_apps *apps;
     struct kv_throttle *throttle;
     struct kv_replay *replay;
+    struct kv_device_codes *devices;
     struct kv_token_cache *cache;
     struct kv_jwks keys; /* our own public key; none before it is loaded */
     json_t *keys_json;   /* the same as a JWK set */

@@ -16,3 +16,4 @@ import "./traps.mjs";
 import "./limits.mjs";
 import "./many.mjs";
 import "./identity.mjs";
+import "./users.mjs";

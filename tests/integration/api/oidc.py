@@ -171,8 +171,12 @@ def callers(dev, servers):
 def own_apps(dev, servers):
     """An issuer cannot speak for an application of the built-in authority."""
     app = json.loads(dev.cli("app", "create", "mine", "--role", "reader", "--json"))
-    expect(status(dev, servers.issuers["corp"].token(
-        {"azp": app["clientId"], "idtyp": "app", "scp": None})) == 401, "not by that one")
+    corp = servers.issuers["corp"]
+    expect(status(dev, corp.token({"azp": app["clientId"], "idtyp": "app", "scp": None})) == 401,
+           "not by that one")
+    expect(status(dev, corp.token({"azp": app["clientId"]})) == 401, "nor for a user of it")
+    user = json.loads(dev.cli("principal", "create", "me", "--role", "reader", "--json"))
+    expect(status(dev, corp.token({"oid": user["objectId"]})) == 401, "nor for a user of ours")
 
 
 def rules(dev, servers):
