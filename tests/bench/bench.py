@@ -7,7 +7,7 @@ The same key is measured on two sides in every round, one run after the other an
 other way round in the next, so that the drift of a shared machine hits both sides.
 Prints Markdown: the median of the ratios of all rounds, their range, and the medians of
 both sides; at the end the goals. --only takes the parts sign, nginx, sustained, echo,
-flood and peer. `nice -n -20` keeps other work of the machine out as far as it goes; the
+flood, peer, rest and store. `nice -n -20` keeps other work of the machine out as far as it goes; the
 kernel's autogroup of this session gets the same, without which nice counts for nothing
 against other sessions.
 """
@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ KEYS = {"RSA-2048": ("rsa", ["-newkey", "rsa:2048"]),
 WORKERS_STAY = "worker_cpu_affinity auto;"
 LOAD_STAYS = ["taskset", "-c", str((os.cpu_count() or 1) - 1)]
 FLOODER = "nobody"  # another user, where we may become one
-PARTS = ("sign", "nginx", "sustained", "echo", "flood", "peer")
+PARTS = ("sign", "nginx", "sustained", "echo", "flood", "peer", "rest", "store")
 
 
 def measure(command, env=None):
@@ -68,7 +69,8 @@ class Bench:
         self.dev = dev
         self.args = args
         self.tool = {name: build / "tests" / name
-                     for name in ("signatures", "tls_handshakes", "channel_echo")}
+                     for name in ("signatures", "tls_handshakes", "channel_echo",
+                                  "rest_requests", "store_scale")}
         self.keyring = str(dev.role_pid("keyvault-keyring"))
         self.cases = {}
         for name, newkey in KEYS.values():
@@ -275,12 +277,52 @@ def peer(bench):
             bench.show(case, ("rate", "cpu_us"), base="peer")
 
 
+def rest(bench):
+    """A signature through the REST API: processor time of service and keyring against
+    that of the bare signature in a process."""
+    env = bench.dev.env
+    body = json.dumps({"alg": "ES256", "value": "A" * 43})
+    target = "/keys/p256//sign?api-version=2025-07-01"
+    pids = ["--cpu", bench.keyring, "--cpu", str(bench.dev.role_pid("keyvault-service"))]
+    tls = ["--port", env["KEYVAULT_URL"].rsplit(":", 1)[1], "--ca", env["KEYVAULT_CA"],
+           "--token", env["KEYVAULT_TOKEN"]]
+    for name, where in (("Unix socket", ["--unix", str(bench.dev.dir / "api.sock")]),
+                        ("TLS, one connection", tls)):
+        def run(side, where=where):
+            if side == "bare":
+                return bench.sign(bench.file("p256", "key"), clean_env())
+            done = measure([bench.tool["rest_requests"], "--seconds", bench.args.seconds,
+                            *where, *pids, "--body", body, "POST", target])
+            return {**done, "cpu_us": done["other_cpu_us"]}
+        case = bench.pairs(Case(f"rest/{name}", f"REST signature, P-256, {name}",
+                                ("bare", "vault")), run)
+        bench.show(case, ("rate", "p50_us", "p99_us", "cpu_us"), base="bare")
+
+
+def store(bench):
+    """Reading from a store of many certificates against one of few."""
+    sizes = bench.args.store
+    runs = {}
+    for n in sizes:
+        directory = bench.dev.work / f"store-{n}"
+        runs[n] = measure([bench.tool["store_scale"], directory, n])
+        shutil.rmtree(directory)
+    few, many = runs[sizes[0]], runs[sizes[-1]]
+    for metric in few:
+        if metric not in ("n", "total_cpu_us") and few[metric] > 0:
+            print(f"| store, {sizes[-1]} certificates against {sizes[0]}, {metric} | "
+                  f"{many[metric] / few[metric]:.2f} | | {few[metric]:.1f} | "
+                  f"{many[metric]:.1f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--sustained", type=float, default=60)
+    parser.add_argument("--store", type=lambda text: [int(n) for n in text.split(",")],
+                        default=[1000, 10000], help="numbers of certificates")
     parser.add_argument("--nonces", choices=("on", "off", "auto"), default="auto")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--json", type=pathlib.Path)
@@ -288,7 +330,8 @@ def main():
     build = args.build.resolve()
     claim_machine()
     parts = args.only.split(",")
-    run = dict(zip(PARTS, (signatures, nginx, sustained, echo, flood, peer)))
+    run = dict(zip(PARTS, (signatures, nginx, sustained, echo, flood, peer, rest,
+                            store)))
     if not set(parts) <= set(PARTS):
         parser.error(f"--only takes {', '.join(PARTS)}")
     print("| what | ratio (median) | range | key file, quiet or peer | vault or flood |")
