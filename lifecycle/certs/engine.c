@@ -8,6 +8,10 @@
  * something of this machine is missing (keyring away, disk full) is tried again with a
  * delay that doubles up to a minute, once for all runs that fail in the meantime. The
  * timer is only ever moved forward: a delay does not undo a kick.
+ *
+ * Rows that fail again and again, or that nothing can be done with, come first in the
+ * list and would starve the others. So a pass goes on where the last one found all
+ * places taken, page after page, and begins anew at its end or when a run went well.
  */
 #include "lifecycle/certs/engine.h"
 
@@ -35,6 +39,8 @@ struct kv_engine {
     struct kv_service *service;
     uv_timer_t timer;
     struct active active[RUNS_MAX];
+    uint32_t skip;     /* due rows that the pass has seen */
+    uint32_t from;     /* where the pass began */
     unsigned delay_ms; /* 0: nothing failed lately */
     bool is_delayed;   /* the timer has been set to that */
     bool is_scanning;
@@ -71,6 +77,8 @@ static void on_run_end(void *arg, int rc, const struct kv_err *err)
     active->engine = NULL;
     if (rc == 0) {
         engine->delay_ms = 0;
+        engine->skip = 0;
+        engine->from = 0;
         kv_engine_kick(engine);
         return;
     }
@@ -78,6 +86,14 @@ static void on_run_end(void *arg, int rc, const struct kv_err *err)
            KV_S("kind", kv_kind_name(active->key.kind)), KV_S("name", active->key.name),
            KV_S("error", err->id), KV_S("message", err->message));
     delay(engine);
+}
+
+static bool has_place(const struct kv_engine *engine)
+{
+    for (size_t i = 0; i < RUNS_MAX; i++)
+        if (engine->active[i].engine == NULL)
+            return true;
+    return false;
 }
 
 /* The place of this name, or a free one; NULL when it runs or all are taken. */
@@ -132,30 +148,80 @@ static bool is_work(const struct kv_row *row)
            (row->flags & KV_ROW_DELETED) != 0;
 }
 
-static void scanned(struct kv_task *task)
-{
-    struct kv_engine *engine = (struct kv_engine *)task;
-    size_t n = task->n_objects;
-    int64_t now_s = kv_now_s(engine->service->clock);
-    uint64_t next_ms = IDLE_MS;
+/* The due rows of one page. */
+struct page {
     struct kv_row_key due[KV_STORE_LIST_MAX];
-    size_t n_due = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct kv_row *row = &task->objects[i].row;
+    size_t at[KV_STORE_LIST_MAX]; /* where they stand among the rows */
+    size_t n_due;
+    size_t n_seen;    /* rows before the first that is not due yet */
+    uint64_t next_ms; /* when that is */
+    bool is_last;
+};
+
+static void read_page(const struct kv_engine *engine, const struct kv_task *task,
+                      struct page *page)
+{
+    int64_t now_s = kv_now_s(engine->service->clock);
+    *page = (struct page){.next_ms = IDLE_MS,
+                          .is_last = task->n_objects < KV_STORE_LIST_MAX};
+    for (; page->n_seen < task->n_objects; page->n_seen++) {
+        const struct kv_row *row = &task->objects[page->n_seen].row;
         if (!is_work(row))
             continue;
         if (row->next_at_s > now_s) {
-            next_ms = ms_until(engine, row->next_at_s);
+            page->next_ms = ms_until(engine, row->next_at_s);
+            page->is_last = true;
             break;
         }
-        due[n_due++] = row->key;
+        page->at[page->n_due] = page->n_seen;
+        page->due[page->n_due++] = row->key;
     }
+}
+
+/* Start what there are places for; the rows that are dealt with. */
+static size_t start_page(struct kv_engine *engine, const struct page *page)
+{
+    for (size_t i = 0; i < page->n_due && !engine->is_stopped; i++) {
+        if (!has_place(engine))
+            return page->at[i];
+        start_run(engine, &page->due[i]);
+    }
+    return page->n_seen;
+}
+
+/* Where the next scan begins, and when. */
+static void go_on(struct kv_engine *engine, const struct page *page, size_t n_done)
+{
+    uint64_t ms = page->next_ms;
+    if (engine->is_again) {
+        ms = 0;
+    } else if (n_done < page->n_seen) { /* when a run ends */
+        engine->skip += (uint32_t)n_done;
+        engine->from = engine->skip;
+        return;
+    } else if (!page->is_last) {
+        engine->skip += (uint32_t)n_done;
+        look_in(engine, 0);
+        return;
+    } else if (engine->from > 0) { /* what failed before it */
+        uint64_t retry_ms = engine->delay_ms > 0 ? engine->delay_ms : DELAY_MIN_MS;
+        ms = ms < retry_ms ? ms : retry_ms;
+    }
+    engine->is_again = false;
+    engine->skip = 0;
+    engine->from = 0;
+    look_in(engine, ms);
+}
+
+static void scanned(struct kv_task *task)
+{
+    struct kv_engine *engine = (struct kv_engine *)task;
+    struct page page;
+    read_page(engine, task, &page);
     kv_task_fini(task);
     engine->is_scanning = false;
-    look_in(engine, engine->is_again ? 0 : next_ms);
-    engine->is_again = false;
-    for (size_t i = 0; i < n_due && !engine->is_stopped; i++)
-        start_run(engine, &due[i]);
+    look_in(engine, IDLE_MS);
+    go_on(engine, &page, start_page(engine, &page));
 }
 
 static void scan_failed(struct kv_task *task, int rc, const struct kv_err *err)
@@ -184,8 +250,10 @@ static void on_timer(uv_timer_t *timer)
         delay(engine);
         return;
     }
-    const struct kv_list_query query = {
-        .what = KV_LIST_DUE, .due_s = INT64_MAX, .limit = KV_STORE_LIST_MAX};
+    const struct kv_list_query query = {.what = KV_LIST_DUE,
+                                        .due_s = INT64_MAX,
+                                        .skip = engine->skip,
+                                        .limit = KV_STORE_LIST_MAX};
     engine->is_scanning = true;
     kv_task_init(&engine->scan, service, &service->system, scan_failed);
     kv_task_list(&engine->scan, &query, scanned);

@@ -144,12 +144,13 @@ static bool is_wanted(const struct memory *memory, const struct entry *entry,
     return is_asked && live_head(memory, &entry->row.key, entry->folded) != NULL;
 }
 
-/* Where the page starts: behind the version that the last one ended with. */
+/* Where the page starts: behind the version that the last one ended with; of what is
+ * due, behind so many. */
 static int page_start(struct kv_job *job, const struct entry **found, size_t n,
                       size_t *start)
 {
     const uint8_t *after = job->query.after_version;
-    *start = 0;
+    *start = job->query.what == KV_LIST_DUE ? job->query.skip : 0;
     if (job->query.what != KV_LIST_VERSIONS || kv_id_is_zero(after))
         return 0;
     for (size_t i = 0; i < n; i++) {

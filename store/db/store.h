@@ -101,7 +101,9 @@ struct kv_list_query {
     char after_name[KV_NAME_MAX + 1]; /* keyset page: names behind this one */
     uint8_t after_version[KV_ID_LEN]; /* VERSIONS: rows behind this one; zeros: start */
     int64_t due_s;                    /* DUE */
-    size_t limit;                     /* 1 to KV_STORE_LIST_MAX */
+    uint32_t skip; /* DUE: leave out so many of the earliest. Not a cursor: changes
+                      between two pages shift the rows */
+    size_t limit;  /* 1 to KV_STORE_LIST_MAX */
 };
 
 struct kv_store_stats {

@@ -211,6 +211,46 @@ Test(engine, what_it_cannot_run_does_not_turn_the_loop)
     expect_due(HOUR_MS);
 }
 
+/* --- nobody starves -----------------------------------------------------------------
+ */
+
+Test(engine, rows_that_nothing_can_be_done_with_do_not_hide_the_others)
+{
+    struct kv_row row = {.key = {.kind = KV_KIND_OPERATION},
+                         .flags = KV_ROW_ENABLED,
+                         .nbf_s = KV_TIME_NONE,
+                         .exp_s = KV_TIME_NONE,
+                         .next_at_s = 1};
+    for (int i = 0; i < 2 * KV_STORE_LIST_MAX + 2; i++) {
+        (void)snprintf(row.key.name, sizeof(row.key.name), "of-no-vault-%d", i);
+        service_box_put(&box, &row, json_pack("{s:s}", "status", "inProgress"));
+    }
+    create("web", "Self");
+    kick();
+    cr_assert_str_eq(order_status(&box, "web"), "completed");
+    expect_due(HOUR_MS);
+}
+
+Test(engine, orders_that_fail_again_and_again_do_not_hold_up_the_others)
+{
+    static const struct fake_answer no_memory = {FAKE_TEXT(""), 0, 0, NULL, 1};
+    fake_issuer_set(&no_memory, 1);
+    for (int i = 0; i < KV_STORE_LIST_MAX + 6; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "stuck%d", i);
+        create(name, "Fake");
+    }
+    create_many(2);
+    for (int i = 0; i < 3; i++) /* as many as have places at once */
+        kick();
+    cr_assert_eq(count_completed(2), 2);
+    unsigned n_steps = fake_issuer.n_steps;
+    cr_assert_geq(n_steps, KV_STORE_LIST_MAX + 6, "each was tried");
+    kick();
+    cr_expect_gt(fake_issuer.n_steps, n_steps, "and is tried again");
+    cr_expect_leq(due_ms(), 60000);
+}
+
 /* --- failures ----------------------------------------------------------------------
  */
 

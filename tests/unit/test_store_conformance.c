@@ -293,6 +293,15 @@ EACH(lists_what_is_due_across_kinds_and_vaults)
     cr_assert_eq(box_list(box, &query), 0);
     cr_expect_eq(box->n_rows, 3);
     cr_expect(box->has_more);
+    query.skip = 3;
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_assert_eq(box->n_rows, 1);
+    cr_expect_str_eq(box->row[0].key.name, "n0");
+    cr_expect_not(box->has_more);
+    query.skip = 4;
+    cr_assert_eq(box_list(box, &query), 0);
+    cr_expect_eq(box->n_rows, 0);
+    query.skip = 0;
     query.due_s = 99;
     cr_assert_eq(box_list(box, &query), 0);
     cr_expect_eq(box->n_rows, 0);

@@ -174,6 +174,7 @@ static void step_list(void)
         .what = whats[pick(6)],
         .kind = pick_kind(),
         .due_s = (int64_t)pick(20) - 5,
+        .skip = pick(4) == 0 ? pick(6) : 0,
         .limit = 1 + pick(8),
     };
     box_id(query.vault, pick(2));

@@ -187,6 +187,7 @@ static int list_due(struct kv_sqlite_conn *conn, struct kv_job *job)
     struct kv_query query = kv_query_begin(conn, KV_SQL_LIST_DUE);
     kv_query_i64(&query, 1, job->query.due_s);
     kv_query_i64(&query, 2, (int64_t)job->query.limit + 1);
+    kv_query_i64(&query, 3, job->query.skip);
     return take_rows(job, &query);
 }
 

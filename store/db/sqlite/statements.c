@@ -63,7 +63,7 @@ static const char *const text[KV_SQL_N] = {
                           " WHERE o.vault = $1 AND o.kind = $2 AND o.name = $3"
                           " AND o.version = $4 AND o.seq > 0" IS_LIVE,
     [KV_SQL_LIST_DUE] = "SELECT " ROW " FROM obj o WHERE o.next_at_s <= $1"
-                        " ORDER BY o.next_at_s, o.id LIMIT $2",
+                        " ORDER BY o.next_at_s, o.id LIMIT $2 OFFSET $3",
     [KV_SQL_LIST_ID] = "SELECT " ROW " FROM obj o"
                        " WHERE o.kind = $1 AND o.version = $2 AND o.seq > 0" IS_LIVE
                        " ORDER BY o.id LIMIT $3",
