@@ -283,6 +283,8 @@ static int start_blob(struct kv_call *call)
     if (rc != 0)
         return rc;
     memcpy(backup->of.vault, call->task.vault->id, KV_ID_LEN);
+    memcpy(backup->of.subscription, call->task.vault->subscription,
+           sizeof(backup->of.subscription));
     KV_ASSERT(kv_str_copy(backup->of.name, sizeof(backup->of.name), call->name) == 0);
     kv_str_fold(backup->of.name);
     backup->of.n_rows = (uint32_t)backup->rows.n;

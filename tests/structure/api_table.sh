@@ -20,6 +20,7 @@ done | grep -E '^[A-Z]+ /((deleted)?(keys|secrets|certificates)(/|$| )|rng )' |
   sort -u >"$tmp/routes"
 
 # The same of the page, and the test; fields are separated by tabs.
+# shellcheck disable=SC2016 # backquotes of Markdown
 sed -nE 's/^\| ([0-9]+) \| ([^|]*) \| `([A-Z]+) ([^`]*)` \| [a-z]+\/[A-Za-z]+ \| `([^`]*)` \| `([^|]*)` \|$/\1\t\2\t\3\t\4\t\5\t\6/p' \
   $page | sed 's|/{version}||' >"$tmp/rows"
 n=$(cut -f 1 "$tmp/rows" | sort -un | wc -l)

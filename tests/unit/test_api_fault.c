@@ -176,3 +176,65 @@ Test(api_fault, every_allocation_may_fail)
                  200);
     cr_assert_eq(desk_call(&desk, "GET", "/secrets/imported", NULL, NULL), 200);
 }
+
+/* Whether the secret is there; it is gone afterwards. */
+static bool take_away(void)
+{
+    bool was_there = desk_call(&desk, "DELETE", "/secrets/s", NULL, NULL) == 200;
+    if (was_there)
+        cr_assert_eq(desk_call(&desk, "DELETE", "/deletedsecrets/s", NULL, NULL), 204);
+    return was_there;
+}
+
+Test(api_fault, a_restore_is_whole_or_nothing)
+{
+    json_t *backup = desk_must(&desk, 200, "POST", "/secrets/s/backup", NULL);
+    char *body = json_dumps(backup, JSON_COMPACT);
+    cr_assert_not_null(body);
+    cr_assert(take_away());
+    long n = 1;
+    for (bool was_hit = true; was_hit; n++) {
+        fault_arm(n);
+        int status = desk_call(&desk, "POST", "/secrets/restore", body, NULL);
+        was_hit = fault_was_hit();
+        fault_arm(0);
+        if (desk.service.n_running > 0)
+            desk_settle(&desk);
+        cr_assert(status == 200 || (was_hit && (status == 0 || status >= 500)),
+                  "allocation %ld: %d", n, status);
+        bool was_there = take_away();
+        cr_assert(was_there || status != 200, "allocation %ld: said and not done", n);
+    }
+    cr_assert_gt(n, 50, "it allocates");
+    free(body);
+    json_decref(backup);
+}
+
+Test(api_fault, a_backup_is_whole_or_none)
+{
+    static const char *const paths[] = {"/secrets/s/backup", "/keys/k/backup",
+                                        "/certificates/c/backup"};
+    desk_import(&desk, "c");
+    for (size_t i = 0; i < 3; i++) {
+        json_t *whole = desk_must(&desk, 200, "POST", paths[i], NULL);
+        size_t len = json_string_length(json_object_get(whole, "value"));
+        json_decref(whole);
+        long n = 1;
+        for (bool was_hit = true; was_hit; n++) {
+            json_t *json = NULL;
+            fault_arm(n);
+            int status = desk_call(&desk, "POST", paths[i], NULL, &json);
+            was_hit = fault_was_hit();
+            fault_arm(0);
+            if (desk.service.n_running > 0)
+                desk_settle(&desk);
+            cr_assert(status == 200 || (was_hit && (status == 0 || status >= 500)),
+                      "%s, allocation %ld: %d", paths[i], n, status);
+            if (status == 200)
+                cr_assert_eq(json_string_length(json_object_get(json, "value")), len,
+                             "%s, allocation %ld: not all", paths[i], n);
+            json_decref(json);
+        }
+        cr_assert_gt(n, 50, "it allocates");
+    }
+}
