@@ -358,9 +358,8 @@ static bool check_assertion(struct kv_service *service, const struct kv_app *app
                       "The assertion is no JWT that is accepted.");
     bool is_good = false;
     if (app->certificate == NULL || !names_certificate(&jwt.jws, app->certificate) ||
-        kv_jwk_from_key(X509_get0_pubkey(app->certificate), &jwk, NULL) != 0)
-        (void)refuse_jwt(&err, error);
-    else if (kv_jwt_check_with(&jwt, &jwk, &rules, now_s, &err) != 0)
+        kv_jwk_from_key(X509_get0_pubkey(app->certificate), &jwk, NULL) != 0 ||
+        kv_jwt_check_with(&jwt, &jwk, &rules, now_s, &err) != 0)
         (void)refuse_jwt(&err, error);
     else if (!is_valid_now(app->certificate, now_s))
         (void)refuse(error, 401, "invalid_client", 700027,

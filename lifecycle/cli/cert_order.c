@@ -60,6 +60,7 @@ static int operation_failed(const json_t *operation, const char *name,
                      "certificate %s: the operation is %s: %s", name,
                      kv_json_text(operation, "status"),
                      message[0] != '\0' ? message : "no reason is given");
+    kv_err_hint(err, "keyvault cert operation show %s", name);
     return KV_E_STATE;
 }
 
@@ -97,6 +98,10 @@ static void say_operation(const json_t *operation, const char *name)
                       "hint: keyvault cert csr %s --out %s.csr, have it signed, then "
                       "keyvault cert merge %s --file CHAIN.pem\n",
                       name, name, name);
+    else if (is_running(operation))
+        (void)fprintf(stderr,
+                      "hint: keyvault cert operation show %s tells when it is over\n",
+                      name);
 }
 
 static int print_created(struct kv_cli *cli, const char *name, struct kv_err *err)

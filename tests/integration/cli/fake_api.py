@@ -45,6 +45,7 @@ def der_b64(pem):
 
 class State:
     polls = 0
+    looks = 0  # for what another server deletes and recovers
     bodies = {}
 
 
@@ -96,15 +97,34 @@ def handler(work):
             parts = self.path.split("?")[0].split("/")
             name, verb = parts[2], parts[3]
             State.bodies[name] = self.read()
+            if verb == "recover":
+                return self.reply(200, {"id": f"{host}/secrets/{name}/{version}", "attributes": {}})
             if verb == "import":
                 return self.reply(200, bundle(name))
             issuer = "Unknown" if name == "manual" else "Self"
             return self.reply(202, operation(name, "inProgress", issuer))
 
+        def do_DELETE(self):
+            name = self.path.split("?")[0].split("/")[2]
+            gone = {} if name == "at-once" else {
+                "recoveryId": f"{host}/deletedsecrets/{name}", "deletedDate": 1,
+                "scheduledPurgeDate": 2}
+            self.reply(200, {"id": f"{host}/secrets/{name}/{version}", "attributes": {}, **gone})
+
         def do_GET(self):
             path = self.path.split("?")[0]
             parts = path.split("/")
             name = parts[2] if len(parts) > 2 else ""
+            if name == "slow":
+                State.looks += 1
+                if State.looks % 3:
+                    return self.reply(404, {"error": {"code": "SecretNotFound", "message": "not yet"}})
+            if name == "unseen":
+                return self.reply(403, {"error": {"code": "Forbidden", "message": "not you"}})
+            if name == "broken":
+                return self.reply(500, {"error": {"code": "InternalServerError", "message": "no"}})
+            if path == "/certificates/contacts":
+                return self.reply(200, {"id": "x"})
             if path.endswith("/pending"):
                 return self.reply(200, pending(name))
             if path.startswith("/secrets/") and name == "chain-in-secret":
@@ -179,6 +199,19 @@ def main():
         expect(b"hint:" in done.stderr, "an Unknown issuer is not waited for")
         cli("cert", "create", "x", "--subject", "CN=a", code=USAGE)
         cli("cert", "create", "x", "--issuer", "Self", code=USAGE)
+
+        # deletion and recovery that take their time
+        out = cli("secret", "delete", "slow").stdout
+        expect(State.looks == 3 and b"purged on 1970-01-01" in out, f"it waits: {State.looks}")
+        cli("secret", "recover", "slow")
+        expect(State.looks == 6, "a recovery is waited for, too")
+        cli("secret", "delete", "slow", "--no-wait")
+        expect(State.looks == 6, "--no-wait does not look")
+        cli("secret", "delete", "unseen")
+        done = cli("secret", "delete", "broken", code=FAILED)
+        expect(b"InternalServerError" in done.stderr, "who waits is told of faults")
+        expect(b"for good" in cli("secret", "delete", "at-once").stdout, "without soft delete")
+        expect(b"cli.bad-reply" in cli("contact", "list", code=FAILED).stderr, "no contacts")
 
         # import
         (work / "both.pem").write_text((work / "leaf.key").read_text() +
