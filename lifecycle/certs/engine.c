@@ -1,6 +1,7 @@
 /*
  * Due rows, found by the index on next_at: operations run against their issuer, keys
- * are rotated, deleted names are purged; each row once at a time.
+ * are rotated, deleted names and vaults are purged; each row once at a time. What is in
+ * a deleted vault goes on: an order that has begun ends, a name is purged on its day.
  *
  *   timer -> list what is due -> run each that is not running -> timer for the next
  *
@@ -22,6 +23,7 @@
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/name.h"
 #include "lifecycle/service/rotation.h"
+#include "lifecycle/service/vaults.h"
 
 #define RUNS_MAX 32
 #define IDLE_S 3600 /* look again though nothing is due */
@@ -110,21 +112,40 @@ static struct active *find_place(struct kv_engine *engine, const struct kv_row_k
     return place;
 }
 
+/* The vault that a row is about; NULL: nothing can be done with it now. */
+static struct kv_vault *vault_of(struct kv_engine *engine, const struct kv_row_key *key)
+{
+    struct kv_vault *vault = key->kind == KV_KIND_VAULT
+                                 ? kv_service_vault_of_name(engine->service, key->name)
+                                 : kv_service_vault_by_id(engine->service, key->vault);
+    bool is_taken = vault != NULL &&
+                    (key->kind == KV_KIND_VAULT ? vault->is_busy
+                                                : vault->state == KV_VAULT_PURGING);
+    return is_taken ? NULL : vault;
+}
+
+static int start_work(struct active *place, struct kv_vault *vault)
+{
+    struct kv_service *service = place->engine->service;
+    const struct kv_row_key *key = &place->key;
+    if (key->kind == KV_KIND_OPERATION)
+        return kv_run_start(service, vault, key->name, on_run_end, place);
+    if (key->kind == KV_KIND_ROTATION)
+        return kv_rotation_run(service, vault, key->name, on_run_end, place);
+    if (key->kind == KV_KIND_VAULT)
+        return kv_vault_purge_due(service, key->name, on_run_end, place);
+    return kv_name_purge_due(service, vault, key, on_run_end, place);
+}
+
 static void start_run(struct kv_engine *engine, const struct kv_row_key *key)
 {
-    struct kv_vault *vault = kv_service_vault_by_id(engine->service, key->vault);
+    struct kv_vault *vault = vault_of(engine, key);
     struct active *place = vault != NULL ? find_place(engine, key) : NULL;
     if (place == NULL)
         return;
     place->engine = engine;
     place->key = *key;
-    int rc = 0;
-    if (key->kind == KV_KIND_OPERATION)
-        rc = kv_run_start(engine->service, vault, key->name, on_run_end, place);
-    else if (key->kind == KV_KIND_ROTATION)
-        rc = kv_rotation_run(engine->service, vault, key->name, on_run_end, place);
-    else
-        rc = kv_name_purge_due(engine->service, vault, key, on_run_end, place);
+    int rc = start_work(place, vault);
     if (rc != 0) {
         place->engine = NULL;
         delay(engine);

@@ -63,6 +63,14 @@ KV_COMMAND(kv_purge_run);
 KV_COMMAND(kv_backup_run);
 KV_COMMAND(kv_restore_run);
 
+KV_COMMAND(kv_vault_create_run);
+KV_COMMAND(kv_vault_list_run);
+KV_COMMAND(kv_vault_show_run);
+KV_COMMAND(kv_vault_update_run);
+KV_COMMAND(kv_vault_delete_run);
+KV_COMMAND(kv_vault_list_deleted_run);
+KV_COMMAND(kv_vault_recover_run);
+KV_COMMAND(kv_vault_purge_run);
 KV_COMMAND(kv_key_create_run);
 KV_COMMAND(kv_key_import_run);
 KV_COMMAND(kv_key_rotate_run);

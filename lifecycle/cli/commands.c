@@ -7,6 +7,28 @@
 
 static const struct kv_flag none[] = {{0}};
 
+static const struct kv_flag vault_create[] = {
+    {"sku", "standard|premium", "premium: keys in hardware, where there is some"},
+    {"retention-days", "N", "how long what is deleted can be recovered: 7 to 90 (90)"},
+    {"purge-protection", NULL, "let nobody purge before that time; cannot be undone"},
+    {"access-policies", "FILE|-", "go by these (a JSON array), not by roles"},
+    {"roles", NULL, "go by role assignments"},
+    {"tenant", "UUID", "whose tokens are taken (the installation's)"},
+    {"subscription", "UUID", "what it belongs to (the installation's own)"},
+    KV_TAG_FLAGS,
+    {0},
+};
+
+static const struct kv_flag vault_update[] = {
+    {"sku", "standard|premium", "premium: keys in hardware, where there is some"},
+    {"purge-protection", NULL, "let nobody purge before its time; cannot be undone"},
+    {"access-policies", "FILE|-", "go by these (a JSON array), not by roles"},
+    {"roles", NULL, "go by role assignments"},
+    KV_TAG_FLAGS,
+    {"no-tags", NULL, "remove all tags"},
+    {0},
+};
+
 /* --- flags that several nouns have --- */
 
 static const struct kv_flag show[] = {
@@ -323,6 +345,12 @@ static const char export_notes[] =
 static const char issuer_notes[] = "Issuers are kept for policies that name them. This "
                                    "version orders certificates of\n"
                                    "Self and Unknown alone.";
+static const char vault_notes[] =
+    "Tenant, subscription and retention are fixed from then on. Its host name is\n"
+    "NAME.DOMAIN, as `keyvault vault show NAME` says.";
+static const char vault_purge_notes[] =
+    "Destroys the vault's key, then everything in the vault. There is no way back but\n"
+    "a backup.";
 static const char doctor_notes[] =
     "Looks at the daemon, the clock, the disk, the sockets and the effective\n"
     "openssl.cnf; with a URI or key file also at the key and its certificate, and\n"
@@ -362,6 +390,21 @@ static const char restore_notes[] =
             restore_notes, kv_restore_run)
 
 const struct kv_command kv_commands[] = {
+    ROW("vault", "create", "NAME", "Make a vault", vault_create, vault_notes,
+        kv_vault_create_run),
+    ROW("vault", "list", "", "List the vaults", none, NULL, kv_vault_list_run),
+    ROW("vault", "show", "NAME", "Show a vault's properties", none, NULL,
+        kv_vault_show_run),
+    ROW("vault", "update", "NAME", "Change a vault's properties", vault_update, NULL,
+        kv_vault_update_run),
+    ROW("vault", "delete", "NAME", "Delete a vault; it can be recovered", none, NULL,
+        kv_vault_delete_run),
+    ROW("vault", "list-deleted", "", "List deleted vaults", none, NULL,
+        kv_vault_list_deleted_run),
+    ROW("vault", "recover", "NAME", "Bring a deleted vault back", none, NULL,
+        kv_vault_recover_run),
+    ROW("vault", "purge", "NAME", "Destroy a deleted vault for good", none,
+        vault_purge_notes, kv_vault_purge_run),
     ROW("key", "create", "NAME", "Make a key in the vault", key_create, NULL,
         kv_key_create_run),
     ROW("key", "import", "NAME", "Put an existing private key into the vault",

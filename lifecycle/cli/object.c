@@ -155,7 +155,7 @@ void kv_object_print_field(const char *name, const char *value)
     (void)putchar('\n');
 }
 
-static void print_time(const char *name, long long seconds)
+void kv_object_print_time(const char *name, long long seconds)
 {
     char text[40];
     time_t when = (time_t)seconds;
@@ -175,14 +175,19 @@ void kv_object_print_common(const json_t *object)
     kv_object_print_field("version", kv_rest_id_version(id));
     kv_object_print_field("id", id);
     kv_object_print_field("enabled", enabled_text(attributes));
-    print_time("created", kv_json_number(attributes, "created"));
-    print_time("updated", kv_json_number(attributes, "updated"));
-    print_time("not before", kv_json_number(attributes, "nbf"));
-    print_time("expires", kv_json_number(attributes, "exp"));
-    print_time("deleted", kv_json_number(object, "deletedDate"));
-    print_time("purged on", kv_json_number(object, "scheduledPurgeDate"));
+    kv_object_print_time("created", kv_json_number(attributes, "created"));
+    kv_object_print_time("updated", kv_json_number(attributes, "updated"));
+    kv_object_print_time("not before", kv_json_number(attributes, "nbf"));
+    kv_object_print_time("expires", kv_json_number(attributes, "exp"));
+    kv_object_print_time("deleted", kv_json_number(object, "deletedDate"));
+    kv_object_print_time("purged on", kv_json_number(object, "scheduledPurgeDate"));
     if (json_is_true(json_object_get(object, "managed")))
         kv_object_print_field("managed", "by the certificate of that name");
+    kv_object_print_tags(object);
+}
+
+void kv_object_print_tags(const json_t *object)
+{
     const char *key = NULL;
     json_t *value = NULL;
     json_object_foreach(json_object_get(object, "tags"), key, value)

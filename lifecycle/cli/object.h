@@ -22,6 +22,9 @@ const char *kv_object_id(const json_t *object);
 /* Print "name value" lines: what kv_object_print_common prints for every kind. */
 void kv_object_print_field(const char *name, const char *value);
 void kv_object_print_common(const json_t *object);
+/* The same for a time (Unix seconds; nothing for 0), and for the member "tags". */
+void kv_object_print_time(const char *name, long long seconds);
+void kv_object_print_tags(const json_t *object);
 
 /* A text member, "" when absent; borrowed. */
 const char *kv_json_text(const json_t *object, const char *member);

@@ -1,9 +1,9 @@
 /*
  * JSON over http.c, with the errors of the API turned into ours.
  *
- * --vault over the Unix socket: the API picks the vault by host name and answers an
- * unknown one with the default vault, which would be the wrong one to write to. So
- * the vault is looked up first in the status, and an unknown name is an error.
+ * --vault over the Unix socket: the API picks the vault by host name, whose domain only
+ * the status tells. So the vault is looked up there, and an unknown name is an error.
+ * The commands of the noun `vault` are about no vault's contents: none is looked up.
  */
 #include "lifecycle/cli/rest.h"
 
@@ -174,6 +174,8 @@ static const json_t *find_vault(const json_t *status, const char *name)
 static const char *wanted_vault(const struct kv_cli *cli)
 {
     const char *vault = cli->invocation.vault;
+    if (strcmp(cli->invocation.command->noun, "vault") == 0)
+        return NULL;
     if (vault == NULL)
         vault = getenv("KEYVAULT_VAULT");
     return vault != NULL && vault[0] != '\0' ? vault : NULL;

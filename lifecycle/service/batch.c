@@ -228,6 +228,16 @@ static void on_applied(void *arg, int rc, size_t failed_index, const struct kv_e
     kv_task_op_fail(task, rc, err);
 }
 
+/* Nothing is written into a vault that is being purged, or that is gone. */
+static bool may_write(const struct kv_task *task, const struct kv_mutation *mutation)
+{
+    const struct kv_vault *vault =
+        kv_service_vault_of_row(task->service, mutation->row.key.vault);
+    bool is_removal =
+        mutation->kind == KV_MUTATION_DELETE || mutation->kind == KV_MUTATION_PURGE;
+    return is_removal || (vault != NULL && vault->state != KV_VAULT_PURGING);
+}
+
 static int apply(struct kv_task *task)
 {
     struct kv_task_batch *batch = task->batch;
@@ -237,8 +247,11 @@ static int apply(struct kv_task *task)
     int rc = KV_E_NOMEM;
     if (mutations == NULL)
         goto out;
-    for (size_t i = 0; i < batch->n; i++)
+    for (size_t i = 0; i < batch->n; i++) {
         mutations[i] = batch->changes[i].mutation;
+        if (!may_write(task, &mutations[i]))
+            KV_TRY(KV_E_NOT_FOUND);
+    }
     KV_TRY(kv_rand_fill(task->service->rand, op_id, sizeof(op_id)));
     rc = store->ops->apply(store, op_id, mutations, batch->n, on_applied, task);
 out:

@@ -14,9 +14,11 @@
 #include <string.h>
 
 #include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/internal.h"
 #include "lifecycle/service/keyring.h"
+#include "lifecycle/service/vaults.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
@@ -159,12 +161,9 @@ static int add_vault(struct boot *boot, const struct kv_vault *vault)
 {
     struct kv_service *service = boot->task.service;
     struct kv_vault place = *vault;
-    place.retention_days = KV_RETENTION_DAYS_MAX;
-    memcpy(place.tenant, service->tenant, sizeof(place.tenant));
-    memcpy(place.subscription, service->tenant, sizeof(place.subscription));
     if (kv_service_vault_by_id(service, vault->id) != NULL)
         return 0;
-    if (vault->term == 0)
+    if (vault->term == 0 && vault->state != KV_VAULT_PURGING)
         return KV_E_INTEGRITY;
     /* Epochs begin behind those of any earlier run: grants of then are asked anew. */
     place.epoch = (uint64_t)kv_now_s(service->clock) << 20;
@@ -187,14 +186,12 @@ static int keep_key(struct kv_task *task, const uint8_t vault[KV_ID_LEN], uint32
 /* Add the row of a vault key that the keyring has just made. */
 static int put_key(struct kv_task *task, const uint8_t vault[KV_ID_LEN])
 {
-    char id[2 * KV_ID_LEN + 1];
-    char name[64];
+    char name[KV_VAULT_KEY_NAME_SIZE];
     struct kv_role_vault_key made;
     int rc = kv_role_vault_key_get(task->payload, &made);
     if (rc != 0)
         return KV_E_INTERNAL;
-    kv_hex_encode(id, vault, KV_ID_LEN);
-    (void)snprintf(name, sizeof(name), "%s-1", id);
+    kv_vault_key_name(vault, 1, name);
     struct kv_row row = new_row(task, KV_KIND_VAULT_KEY, name);
     row.sealed = made.wrapped.data;
     row.sealed_len = made.wrapped.len;
@@ -224,17 +221,13 @@ static void vault_made(struct kv_task *task)
 static void vault_key_made(struct kv_task *task)
 {
     struct boot *boot = boot_of(task);
-    char id[2 * KV_ID_LEN + 1];
     int rc = put_key(task, boot->vault.id);
     if (rc != 0) {
         kv_task_fail(task, rc, NULL);
         return;
     }
-    kv_hex_encode(id, boot->vault.id, KV_ID_LEN);
     struct kv_row row = new_row(task, KV_KIND_VAULT, boot->vault.name);
-    kv_task_put_doc(task, &row, 0,
-                    json_pack("{s:s,s:s,s:b}", "id", id, "name", boot->vault.name,
-                              "isDefault", boot->vault.is_default));
+    kv_task_put_doc(task, &row, 0, kv_vault_doc(&boot->vault, NULL, NULL));
     kv_task_commit(task, vault_made);
 }
 
@@ -251,15 +244,19 @@ static void make_key(struct kv_task *task, const uint8_t vault[KV_ID_LEN],
 
 static int read_vault(struct boot *boot, const struct kv_object *object)
 {
-    struct kv_vault vault = {.term = 0};
-    const char *id = json_string_value(json_object_get(object->doc, "id"));
-    const char *name = json_string_value(json_object_get(object->doc, "name"));
-    if (id == NULL || name == NULL || kv_hex_decode(vault.id, KV_ID_LEN, id) != 0 ||
-        kv_str_copy(vault.name, sizeof(vault.name), name) != 0)
-        return KV_E_INTEGRITY;
-    vault.is_default = json_is_true(json_object_get(object->doc, "isDefault"));
-    vault.term = newest_term(boot, vault.id);
-    return add_vault(boot, &vault);
+    struct kv_vault_view view;
+    int rc = kv_vault_read(boot->task.service, object, &view);
+    if (rc != 0)
+        return rc;
+    view.vault.term = newest_term(boot, view.vault.id);
+    if (kv_service_vault_by_id(boot->task.service, view.vault.id) != NULL)
+        return 0; /* of a boot that failed later */
+    rc = kv_access_policies_parse(view.policies, &view.vault.policies, NULL);
+    if (rc == 0)
+        rc = add_vault(boot, &view.vault);
+    if (rc != 0)
+        kv_access_policies_free(view.vault.policies);
+    return rc;
 }
 
 static void got_vaults(struct kv_task *task)
@@ -277,7 +274,10 @@ static void got_vaults(struct kv_task *task)
         list_kind(task, KV_KIND_ASSIGNMENT, got_assignments);
         return;
     }
-    boot->vault = (struct kv_vault){.is_default = true, .term = 1, .name = "default"};
+    kv_vault_init(task->service, &boot->vault);
+    boot->vault.is_default = true;
+    boot->vault.term = 1;
+    kv_str_cut(boot->vault.name, sizeof(boot->vault.name), "default", 7);
     int rc = kv_task_new_version(task, boot->vault.id);
     if (rc != 0)
         kv_task_fail(task, rc, NULL);

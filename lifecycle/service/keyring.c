@@ -276,6 +276,21 @@ int kv_keyring_add_vault_key(struct kv_keyring *link,
     return 0;
 }
 
+void kv_keyring_remove_vault_keys(struct kv_keyring *link,
+                                  const uint8_t vault[KV_ID_LEN])
+{
+    struct vault_key **at = &link->vault_keys;
+    while (*at != NULL) {
+        struct vault_key *key = *at;
+        if (memcmp(key->key.vault, vault, KV_ID_LEN) != 0) {
+            at = &key->next;
+            continue;
+        }
+        *at = key->next;
+        free(key);
+    }
+}
+
 static void on_hello(void *arg, int rc, struct kv_bytes payload,
                      const struct kv_err *err)
 {

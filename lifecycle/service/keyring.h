@@ -56,6 +56,11 @@ bool kv_keyring_is_sealed(const struct kv_keyring *link);
 int kv_keyring_add_vault_key(struct kv_keyring *link,
                              const struct kv_role_vault_key *key) KV_MUST_CHECK;
 
+/* Remember the keys of this vault no longer. KV_ROLE_VAULT_FORGET makes the keyring
+ * forget them, too. */
+void kv_keyring_remove_vault_keys(struct kv_keyring *link,
+                                  const uint8_t vault[KV_ID_LEN]);
+
 /* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
  * will come), KV_E_NOMEM, KV_E_TOO_BIG or, while closing, KV_E_UNAVAILABLE. */
 int kv_keyring_call(struct kv_keyring *link, uint16_t verb,

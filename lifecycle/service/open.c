@@ -56,6 +56,14 @@ static void set_bodiless(struct open *open, size_t i)
     set_status(open, i, KV_E_INTEGRITY, &err);
 }
 
+/* What is left of a vault that is being purged is no damage, and cannot be opened. */
+static bool is_erased(const struct open *open, const struct kv_row *row)
+{
+    const struct kv_vault *vault =
+        kv_service_vault_of_row(open->request.service, row->key.vault);
+    return vault != NULL && vault->state == KV_VAULT_PURGING;
+}
+
 /* Gather the next rows of one sort; false when nothing is left. */
 static bool next_chunk(struct open *open)
 {
@@ -66,6 +74,10 @@ static bool next_chunk(struct open *open)
         bool is_key = row->key.kind == KV_KIND_KEY;
         if (!is_sealed_kind(&row->key))
             continue;
+        if (is_erased(open, row)) {
+            open->request.status[open->at] = KV_E_NOT_FOUND;
+            continue;
+        }
         if (row->sealed_len == 0) {
             set_bodiless(open, open->at);
             continue;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/str.h"
 
@@ -47,6 +48,7 @@ void kv_service_vaults_free(struct kv_service *service)
     while (service->gone != NULL) {
         struct kv_vault *vault = service->gone;
         service->gone = vault->next_gone;
+        kv_access_policies_free(vault->policies);
         free(vault);
     }
 }

@@ -47,6 +47,7 @@ struct kv_vault {
     uint32_t term;  /* newest vault key term: new rows are sealed with it */
     uint64_t epoch; /* rises with every change that may end a grant */
     uint64_t epoch_sent;
+    bool is_busy;               /* a purge runs */
     struct kv_vault *next_gone; /* private */
 };
 

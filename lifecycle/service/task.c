@@ -127,7 +127,9 @@ static void finish_load(struct kv_task *task)
 {
     struct kv_task_op *op = task->op;
     if (op->status[0] != 0) {
-        kv_log_err(task->service->log, KV_LOG_ERROR, "object.damaged", &op->first_err);
+        if (op->first_err.code != 0)
+            kv_log_err(task->service->log, KV_LOG_ERROR, "object.damaged",
+                       &op->first_err);
         kv_task_op_fail(task, op->status[0], &op->first_err);
         return;
     }

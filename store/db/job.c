@@ -84,6 +84,8 @@ static bool query_is_good(const struct kv_list_query *query)
                !kv_id_is_zero(query->after_version);
     case KV_LIST_DUE:
         return true;
+    case KV_LIST_VAULT:
+        return !kv_id_is_zero(query->vault);
     }
     return false;
 }

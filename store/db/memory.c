@@ -131,6 +131,8 @@ static int (*order_of(enum kv_list_what what))(const void *, const void *)
 static bool is_wanted(const struct memory *memory, const struct entry *entry,
                       const struct kv_list_query *query)
 {
+    if (query->what == KV_LIST_VAULT)
+        return memcmp(entry->row.key.vault, query->vault, KV_ID_LEN) == 0;
     if (query->what == KV_LIST_DUE)
         return entry->row.next_at_s != KV_TIME_NONE &&
                entry->row.next_at_s <= query->due_s;

@@ -91,6 +91,8 @@ enum kv_list_what {
     KV_LIST_VERSION_ID, /* the row of one kind, in any vault and of any name, whose
                            version is after_version: ids are random, so one at most;
                            none of a deleted name */
+    KV_LIST_VAULT,      /* rows of one vault, of any kind, name and version, in no
+                           order: to remove them */
 };
 
 struct kv_list_query {

@@ -1,7 +1,7 @@
 /*
  * Birth and death of the state, vault keys, and sealing under them. A vault key is
- * never dropped while the process lives, so a pointer to it stays good after the lock
- * is released.
+ * dropped with `in_use` held for writing and used with it held for reading, so a
+ * pointer to it stays good after the lock is released.
  */
 #include "store/keyring/ring.h"
 
@@ -21,6 +21,18 @@ void kv_ring_lock(struct kv_ring *ring)
 void kv_ring_unlock(struct kv_ring *ring)
 {
     const int rc = pthread_mutex_unlock(&ring->lock);
+    KV_ASSERT(rc == 0);
+}
+
+static void begin_use(struct kv_ring *ring)
+{
+    const int rc = pthread_rwlock_rdlock(&ring->in_use);
+    KV_ASSERT(rc == 0);
+}
+
+static void end_use(struct kv_ring *ring)
+{
+    const int rc = pthread_rwlock_unlock(&ring->in_use);
     KV_ASSERT(rc == 0);
 }
 
@@ -54,6 +66,7 @@ int kv_ring_new(struct kv_ring **out, const struct kv_seal *seal,
     ring->seal = seal;
     ring->clock = clock;
     KV_ASSERT(pthread_mutex_init(&ring->lock, NULL) == 0);
+    KV_ASSERT(pthread_rwlock_init(&ring->in_use, NULL) == 0);
     const int rc = take_memory(ring);
     if (rc == 0)
         *out = ring;
@@ -78,7 +91,8 @@ void kv_ring_free(struct kv_ring *ring)
     free(ring->live_rows);
     free(ring->grant_rows);
     free(ring->beat_rows);
-    (void)pthread_mutex_destroy(&ring->lock); /* nobody holds it any more */
+    (void)pthread_mutex_destroy(&ring->lock); /* nobody holds them any more */
+    (void)pthread_rwlock_destroy(&ring->in_use);
     free(ring);
 }
 
@@ -113,6 +127,14 @@ static void term_key(uint8_t key[TERM_KEY_LEN], const uint8_t *vault, uint32_t t
     memcpy(key + KV_ID_LEN, &term, sizeof(term));
 }
 
+bool kv_ring_has_term(struct kv_ring *ring, const uint8_t *vault, uint32_t term)
+{
+    uint8_t key[TERM_KEY_LEN];
+    term_key(key, vault, term);
+    return kv_table_find(ring->terms, key) != KV_TABLE_NONE;
+}
+
+/* While the key is in use. */
 static const struct kv_secret *find_vault_key(struct kv_ring *ring,
                                               const uint8_t *vault, uint32_t term)
 {
@@ -155,10 +177,15 @@ int kv_ring_vault_key_new(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN],
                           uint32_t term, struct kv_buf *wrapped, struct kv_err *err)
 {
     struct kv_secret fresh = {0};
+    int rc = 0;
+    begin_use(ring);
     const struct kv_secret *present = find_vault_key(ring, vault, term);
     if (present != NULL)
-        return kv_seal_vault_key_wrap(ring->seal, vault, term, present, wrapped);
-    const int rc = kv_seal_vault_key_new(ring->seal, vault, term, &fresh, wrapped);
+        rc = kv_seal_vault_key_wrap(ring->seal, vault, term, present, wrapped);
+    end_use(ring);
+    if (present != NULL)
+        return rc;
+    rc = kv_seal_vault_key_new(ring->seal, vault, term, &fresh, wrapped);
     if (rc != 0)
         return rc;
     return keep_vault_key(ring, vault, term, &fresh, err);
@@ -184,19 +211,67 @@ static int no_vault_key(const struct kv_ident *ident, struct kv_err *err)
 int kv_ring_seal(struct kv_ring *ring, const struct kv_ident *ident,
                  struct kv_bytes body, struct kv_buf *out, struct kv_err *err)
 {
+    begin_use(ring);
     const struct kv_secret *key = find_vault_key(ring, ident->vault, ident->term);
-    if (key == NULL)
-        return no_vault_key(ident, err);
-    return kv_seal_row(ring->seal, key, ident, body, out);
+    const int rc = key != NULL ? kv_seal_row(ring->seal, key, ident, body, out)
+                               : no_vault_key(ident, err);
+    end_use(ring);
+    return rc;
 }
 
 int kv_ring_unseal(struct kv_ring *ring, const struct kv_ident *ident,
                    struct kv_bytes row, struct kv_buf *out, struct kv_err *err)
 {
+    begin_use(ring);
     const struct kv_secret *key = find_vault_key(ring, ident->vault, ident->term);
-    if (key == NULL)
-        return no_vault_key(ident, err);
-    return kv_seal_row_open(ring->seal, key, ident, row, out, err);
+    const int rc = key != NULL ? kv_seal_row_open(ring->seal, key, ident, row, out, err)
+                               : no_vault_key(ident, err);
+    end_use(ring);
+    return rc;
+}
+
+/* --- forgetting ---------------------------------------------------------------------
+ */
+
+static void forget_terms(struct kv_ring *ring, const uint8_t *vault)
+{
+    uint32_t next = KV_TABLE_NONE;
+    for (uint32_t at = kv_table_first(ring->terms); at != KV_TABLE_NONE; at = next) {
+        next = kv_table_next(ring->terms, at);
+        if (memcmp(kv_table_key(ring->terms, at), vault, KV_ID_LEN) != 0)
+            continue;
+        kv_secret_free(&ring->vault_keys[at]);
+        kv_table_remove(ring->terms, at);
+    }
+}
+
+static void forget_live(struct kv_ring *ring, const uint8_t *vault)
+{
+    uint32_t next = KV_TABLE_NONE;
+    for (uint32_t at = kv_table_first(ring->live); at != KV_TABLE_NONE; at = next) {
+        next = kv_table_next(ring->live, at);
+        if (memcmp(ring->live_rows[at].live.ident.vault, vault, KV_ID_LEN) == 0)
+            kv_ring_drop_live(ring, at);
+    }
+    for (uint32_t at = kv_table_first(ring->grants); at != KV_TABLE_NONE; at = next) {
+        next = kv_table_next(ring->grants, at);
+        if (memcmp(ring->grant_rows[at].vault, vault, KV_ID_LEN) == 0)
+            kv_table_remove(ring->grants, at);
+    }
+    const uint32_t beat = kv_table_find(ring->beats, vault);
+    if (beat != KV_TABLE_NONE)
+        kv_table_remove(ring->beats, beat);
+}
+
+void kv_ring_forget(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN])
+{
+    const int rc = pthread_rwlock_wrlock(&ring->in_use);
+    KV_ASSERT(rc == 0);
+    kv_ring_lock(ring);
+    forget_terms(ring, vault);
+    forget_live(ring, vault);
+    kv_ring_unlock(ring);
+    end_use(ring);
 }
 
 int kv_ring_blob_seal(struct kv_ring *ring, const uint8_t id[KV_ID_LEN],

@@ -2,7 +2,8 @@
  * The state of the key process: vault keys, live keys, grants and beats.
  *
  * One object, shared by all threads behind one mutex that is never held across a
- * private-key operation or a seal. Tables have fixed capacity and take their memory
+ * private-key operation or a seal; who seals with a vault key keeps it from being
+ * forgotten meanwhile. Tables have fixed capacity and take their memory
  * at birth; the entry used longest ago gives way. A live key is the private key of
  * one version with the attributes of its sealed body; a grant says what one uid may
  * do with one version and dies with its lease, or as soon as a beat names another
@@ -55,6 +56,11 @@ int kv_ring_vault_key_new(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN],
                           struct kv_err *err) KV_MUST_CHECK;
 int kv_ring_vault_key_open(struct kv_ring *ring, const struct kv_role_vault_key *msg,
                            struct kv_err *err) KV_MUST_CHECK;
+
+/* Forget the keys of a vault, of all terms, with all that is live of it: live keys,
+ * grants, its beat. Nothing of it can be opened any more, unless its wrapped keys are
+ * brought again. */
+void kv_ring_forget(struct kv_ring *ring, const uint8_t vault[KV_ID_LEN]);
 
 /* Seal and open rows of any kind under the vault key that their identity names;
  * KV_E_SEALED (seal.no-vault-key) when it was not opened. Who may ask for which kind

@@ -35,7 +35,8 @@ struct kv_ring {
     const struct kv_seal *seal;
     const struct kv_clock *clock;
     atomic_bool has_service;
-    pthread_mutex_t lock; /* everything below */
+    pthread_rwlock_t in_use; /* read: a vault key is being used; taken before `lock` */
+    pthread_mutex_t lock;    /* everything below */
     uint64_t order;
     struct kv_table *terms; /* vault id, term */
     struct kv_secret *vault_keys;
@@ -46,6 +47,12 @@ struct kv_ring {
     struct kv_table *beats; /* vault id */
     struct kv_ring_beats *beat_rows;
 };
+
+/* Whether the vault key that sealed a row is known; with the lock. */
+bool kv_ring_has_term(struct kv_ring *ring, const uint8_t *vault, uint32_t term);
+
+/* Take a live key out of the table; with the lock. */
+void kv_ring_drop_live(struct kv_ring *ring, uint32_t at);
 
 void kv_ring_lock(struct kv_ring *ring);
 void kv_ring_unlock(struct kv_ring *ring);

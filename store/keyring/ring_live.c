@@ -66,12 +66,23 @@ static void on_evict(void *arg, uint32_t index)
     dismiss(&ring->live_rows[index].live);
 }
 
-/* A row that is newer than what stands there replaces it; an older one does not. */
+void kv_ring_drop_live(struct kv_ring *ring, uint32_t at)
+{
+    dismiss(&ring->live_rows[at].live);
+    kv_table_remove(ring->live, at);
+}
+
+/* A row that is newer than what stands there replaces it; an older one does not.
+ * Nothing of a vault that was forgotten meanwhile comes in. */
 static void keep_live(struct kv_ring *ring, const struct kv_live *live,
                       const uint8_t *digest)
 {
     bool is_new = false;
     kv_ring_lock(ring);
+    if (!kv_ring_has_term(ring, live->ident.vault, live->ident.term)) {
+        kv_ring_unlock(ring);
+        return;
+    }
     const uint32_t at =
         kv_table_put(ring->live, live->ident.version, on_evict, ring, &is_new);
     struct kv_ring_live *row = &ring->live_rows[at];

@@ -55,6 +55,8 @@ enum kv_role_verb {
     KV_ROLE_KEY_EXPORT = 270,     /* kv_role_export -> PFX or PEM bytes */
     KV_ROLE_BEAT = 271,           /* kv_role_beat -> empty; each second and vault */
     KV_ROLE_USAGE = 272,          /* kv_role_usage_ask -> kv_role_usage */
+    KV_ROLE_VAULT_FORGET = 273,   /* kv_role_vault_key (term 0, no wrapped) -> empty:
+                                     all terms, live keys and grants of a vault */
     KV_ROLE_KEY_REUSE = 274,      /* kv_role_key_update -> kv_role_key_made */
     KV_ROLE_BLOB_SEAL = 280,      /* kv_role_blob_rows (stored) -> one chunk */
     KV_ROLE_BLOB_OPEN = 281,      /* kv_role_blob_open -> kv_role_blob_rows (stored) */

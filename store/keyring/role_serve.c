@@ -37,6 +37,17 @@ static int serve_hello(struct kv_ring *ring, const struct kv_frame *frame,
     return kv_buf_status(out);
 }
 
+static int serve_forget(struct kv_ring *ring, const struct kv_frame *frame,
+                        struct kv_err *err)
+{
+    struct kv_role_vault_key msg;
+    if (kv_role_vault_key_get(frame->payload, &msg) != 0 || msg.term != 0 ||
+        msg.wrapped.len != 0)
+        return bad_frame(err);
+    kv_ring_forget(ring, msg.vault);
+    return 0;
+}
+
 static int serve_vault_key(struct kv_ring *ring, const struct kv_frame *frame,
                            struct kv_buf *out, struct kv_err *err)
 {
@@ -141,6 +152,8 @@ int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
     case KV_ROLE_VAULT_KEY_NEW:
     case KV_ROLE_VAULT_KEY_OPEN:
         return serve_vault_key(ring, frame, out, err);
+    case KV_ROLE_VAULT_FORGET:
+        return serve_forget(ring, frame, err);
     case KV_ROLE_SEAL:
     case KV_ROLE_UNSEAL:
         return serve_rows(ring, frame, out, err);

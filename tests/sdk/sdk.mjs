@@ -17,3 +17,4 @@ import "./limits.mjs";
 import "./many.mjs";
 import "./identity.mjs";
 import "./users.mjs";
+import "./vaults.mjs";

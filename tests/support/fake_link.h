@@ -31,6 +31,7 @@ struct kv_keyring {
     /* what the link saw */
     unsigned n_calls;
     unsigned n_beats;
+    unsigned n_removed; /* vaults whose keys are remembered no longer */
     unsigned n_answers; /* to questions; the last of them: */
     int answer_rc;
     struct kv_err answer_err;

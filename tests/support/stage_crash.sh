@@ -8,6 +8,11 @@ if python3 tests/crash/daemon_writes.py build $cycles; then
 else
   echo "not ok daemon_writes"
 fi
+if python3 tests/crash/purge.py build $((cycles / 2)); then
+  echo "ok purge"
+else
+  echo "not ok purge"
+fi
 for mode in kill power lying; do
   if build/tests/crash/store_crash $mode $cycles; then
     echo "ok store_crash $mode"

@@ -303,3 +303,57 @@ Test(ring, every_use_looks_at_the_clock, .init = setup, .fini = teardown)
     cr_assert_eq(use_by(UID, KV_NEED_SIGN), KV_E_STATE);
     kv_buf_free(&dated);
 }
+
+static void forget(void)
+{
+    struct kv_buf in;
+    struct kv_buf out;
+    struct kv_role_vault_key msg = {.term = 0};
+    memcpy(msg.vault, kv_room_vault, KV_ID_LEN);
+    kv_buf_init(&in, 64);
+    kv_buf_init(&out, 64);
+    kv_role_vault_key_put(&in, &msg);
+    cr_assert_eq(kv_room_serve(&room, KV_ROLE_VAULT_FORGET, &in, &out, NULL), 0);
+    msg.term = 1;
+    kv_buf_reset(&in);
+    kv_role_vault_key_put(&in, &msg);
+    cr_assert_eq(kv_room_serve(&room, KV_ROLE_VAULT_FORGET, &in, &out, NULL),
+                 KV_E_INVALID, "all of them or none");
+    kv_buf_free(&in);
+    kv_buf_free(&out);
+}
+
+Test(ring, a_forgotten_vault_leaves_nothing_live, .init = setup, .fini = teardown)
+{
+    static const uint8_t other[KV_ID_LEN] = {7};
+    struct kv_role_beat msg = {.vault = {7}, .epoch = 1};
+    struct kv_buf wrapped;
+    struct kv_buf plain;
+    kv_buf_init(&wrapped, 256);
+    kv_buf_init_secret(&plain, KV_BODY_MAX);
+    cr_assert_eq(kv_ring_vault_key_new(room.ring, other, 1, &wrapped, NULL), 0);
+    cr_assert_eq(kv_ring_beat(room.ring, &msg), 0);
+    beat(5);
+    grant();
+    struct kv_live held = {.key = NULL};
+    cr_assert_eq(kv_ring_load(room.ring, &granted.ident, granted.row, &held, NULL), 0);
+    forget();
+    cr_expect_eq(use_by(UID, KV_NEED_SIGN), KV_RING_ASK);
+    cr_expect(!kv_ring_had_grant(room.ring, UID, granted.ident.version));
+    cr_expect_eq(kv_table_count(room.ring->live), 0);
+    cr_expect_eq(kv_table_count(room.ring->beats), 1, "the other vault's");
+    struct kv_live live = {.key = NULL};
+    cr_expect_eq(kv_ring_grant(room.ring, UID, &granted, &live, NULL), KV_E_SEALED);
+    cr_expect_eq(kv_ring_unseal(room.ring, &granted.ident, granted.row, &plain, NULL),
+                 KV_E_SEALED);
+    kv_live_release(&held); /* who held it could finish */
+    forget();
+    struct kv_buf again;
+    kv_buf_init(&again, 256);
+    cr_expect_eq(kv_ring_vault_key_new(room.ring, other, 1, &again, NULL), 0);
+    cr_expect_eq(again.len, wrapped.len);
+    cr_expect_arr_eq(again.data, wrapped.data, wrapped.len, "it has its key still");
+    kv_buf_free(&again);
+    kv_buf_free(&wrapped);
+    kv_buf_free(&plain);
+}

@@ -566,7 +566,8 @@ Test(role_serve, malformed_payloads_are_refused_for_every_verb, .init = setup,
         KV_ROLE_KEY_IMPORT,  KV_ROLE_KEY_UPDATE,    KV_ROLE_KEY_INFO,
         KV_ROLE_KEY_SIGN,    KV_ROLE_KEY_VERIFY,    KV_ROLE_KEY_ENCRYPT,
         KV_ROLE_KEY_DECRYPT, KV_ROLE_KEY_SIGN_TBS,  KV_ROLE_KEY_EXPORT,
-        KV_ROLE_BEAT,        KV_ROLE_USAGE,         KV_ROLE_KEY_REUSE};
+        KV_ROLE_BEAT,        KV_ROLE_USAGE,         KV_ROLE_KEY_REUSE,
+        KV_ROLE_VAULT_FORGET};
     cr_assert_eq(kv_buf_append(&in, "\xff\xff\xff", 3), 0);
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         cr_assert_eq(serve(verbs[i]), KV_E_INVALID, "verb %u", verbs[i]);

@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/auth/token.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/boot.h"
+#include "lifecycle/service/vaults.h"
 #include "store/db/memory.h"
 #include "tests/support/service_box.h"
 
@@ -118,6 +120,83 @@ Test(service_boot, a_commit_that_failed_is_made_again)
     }
     cr_assert_eq(boot(), 0, "%s", box.err.message);
     cr_assert_eq(box.service.n_vaults, 1);
+}
+
+/* --- vaults -------------------------------------------------------------------------
+ */
+
+static void on_vault(void *arg, int rc, const struct kv_vault_view *view,
+                     const struct kv_err *err)
+{
+    (void)view;
+    service_box_done(arg, rc, err);
+}
+
+static int make_vault(const char *name)
+{
+    json_t *policies =
+        json_pack("[{s:s,s:s,s:{s:[s]}}]", "tenantId",
+                  "00000000-0000-4000-8000-000000000001", "objectId",
+                  "00000000-0000-4000-8000-000000000002", "permissions", "keys", "get");
+    const struct kv_vault_wish wish = {.retention_days = 7,
+                                       .sku = "premium",
+                                       .is_purge_protected = KV_WISH_NO,
+                                       .uses_policies = KV_WISH_YES,
+                                       .policies = policies};
+    kv_vault_create(&box.service, name, &wish, on_vault, &box);
+    int rc = service_box_wait(&box, 0);
+    json_decref(policies);
+    return rc;
+}
+
+static int delete_vault(const char *name)
+{
+    kv_vault_delete(&box.service, name, on_vault, &box);
+    return service_box_wait(&box, 0);
+}
+
+static const struct kv_vault *must_have(const char *name, enum kv_vault_state state)
+{
+    const struct kv_vault *vault = kv_service_vault_of_name(&box.service, name);
+    cr_assert_not_null(vault, "%s", name);
+    cr_expect_eq(vault->state, state, "%s: %d", name, vault->state);
+    return vault;
+}
+
+Test(service_boot, vaults_of_every_state_are_found_again)
+{
+    cr_assert_eq(boot(), 0);
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "vault%d", i);
+        cr_assert_eq(make_vault(name), 0);
+    }
+    cr_assert_eq(delete_vault("vault1"), 0);
+    cr_assert_eq(delete_vault("vault2"), 0);
+    uint64_t n_rows = service_box_rows(&box);
+    box.link.fail_verb = KV_ROLE_VAULT_FORGET;
+    box.link.fail_rc = KV_E_UNAVAILABLE;
+    kv_vault_purge(&box.service, "vault2", on_vault, &box);
+    cr_assert_eq(service_box_wait(&box, 0), KV_E_UNAVAILABLE);
+    forget();
+    cr_assert_eq(boot(), 0, "%s", box.err.message);
+    cr_expect_eq(box.service.n_vaults, 101);
+    const struct kv_vault *vault = must_have("vault99", KV_VAULT_LIVE);
+    cr_expect(vault->is_premium);
+    cr_expect(!vault->is_default && !vault->is_purge_protected);
+    cr_expect_eq(vault->retention_days, 7);
+    cr_expect_eq(vault->term, 1);
+    cr_expect(vault->uses_policies);
+    cr_expect_not_null(kv_access_policies_at(vault->policies, 0));
+    must_have("default", KV_VAULT_LIVE);
+    must_have("vault1", KV_VAULT_DELETED);
+    must_have("vault2", KV_VAULT_PURGING);
+    cr_expect_null(kv_service_vault_by_name(&box.service, "vault1"));
+    cr_assert_eq(service_box_wait(&box, kv_vault_purge_due(&box.service, "vault2",
+                                                           service_box_done, &box)),
+                 0);
+    cr_expect_null(kv_service_vault_of_name(&box.service, "vault2"));
+    cr_expect_eq(service_box_rows(&box), n_rows - 2, "its key and its own row");
 }
 
 /* --- assignments -------------------------------------------------------------------

@@ -90,3 +90,37 @@ EACH(purges_a_name_with_all_its_versions)
     cr_expect_eq(box_get(box, &key), KV_E_NOT_FOUND);
     must_apply(box, box_put(KV_KIND_KEY, "gone", 1, 0));
 }
+
+EACH(lists_what_is_in_a_vault_to_remove_it)
+{
+    size_t n_removed = 0;
+    struct kv_list_query query = {.what = KV_LIST_VAULT, .limit = 4};
+    cr_expect_eq(box_list(box, &query), KV_E_INVALID, "the installation is no vault");
+    for (uint32_t version = 0; version <= 3; version += 3) {
+        must_apply(box, box_put(KV_KIND_KEY, "k", version, 0));
+        must_apply(box, box_put(KV_KIND_SECRET, "s", version, 0));
+    }
+    must_apply(box, box_put(KV_KIND_CONTACTS, "contacts", 0, 0));
+    for (uint32_t version = 0; version <= 5; version += 5) {
+        struct kv_mutation change = box_put(KV_KIND_KEY, "k", version, 0);
+        box_id(change.row.key.vault, 9);
+        must_apply(box, change);
+    }
+    box_id(query.vault, 1);
+    size_t n = 0;
+    do {
+        struct kv_mutation changes[4];
+        cr_assert_eq(box_list(box, &query), 0);
+        n = box->n_rows;
+        for (size_t i = 0; i < n; i++)
+            changes[i] = (struct kv_mutation){.kind = KV_MUTATION_DELETE,
+                                              .expect = box->row[i].row_version,
+                                              .row = {.key = box->row[i].key}};
+        if (n > 0)
+            cr_assert_eq(box_apply(box, changes, n), 0);
+        n_removed += n;
+    } while (n > 0);
+    cr_expect_eq(n_removed, 5);
+    cr_assert_eq(box_stats(box), 0);
+    cr_expect_eq(box->stats.n_rows, 2, "the other vault's");
+}

@@ -191,6 +191,14 @@ static int list_due(struct kv_sqlite_conn *conn, struct kv_job *job)
     return take_rows(job, &query);
 }
 
+static int list_vault(struct kv_sqlite_conn *conn, struct kv_job *job)
+{
+    struct kv_query query = kv_query_begin(conn, KV_SQL_LIST_VAULT);
+    kv_query_blob(&query, 1, job->query.vault, KV_ID_LEN);
+    kv_query_i64(&query, 2, (int64_t)job->query.limit + 1);
+    return take_rows(job, &query);
+}
+
 static int list_id(struct kv_sqlite_conn *conn, struct kv_job *job)
 {
     struct kv_query query = kv_query_begin(conn, KV_SQL_LIST_ID);
@@ -221,6 +229,9 @@ static int run_list(struct kv_sqlite_conn *conn, struct kv_job *job)
         break;
     case KV_LIST_VERSION_ID:
         rc = list_id(conn, job);
+        break;
+    case KV_LIST_VAULT:
+        rc = list_vault(conn, job);
         break;
     }
     if (rc == 0)

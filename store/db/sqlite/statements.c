@@ -67,6 +67,7 @@ static const char *const text[KV_SQL_N] = {
     [KV_SQL_LIST_ID] = "SELECT " ROW " FROM obj o"
                        " WHERE o.kind = $1 AND o.version = $2 AND o.seq > 0" IS_LIVE
                        " ORDER BY o.id LIMIT $3",
+    [KV_SQL_LIST_VAULT] = "SELECT " ROW " FROM obj o WHERE o.vault = $1 LIMIT $2",
     [KV_SQL_TALLY_GET] = "SELECT n FROM tally WHERE what = 'rows'",
     [KV_SQL_COUNT] = "SELECT COUNT(*) FROM obj",
     [KV_SQL_OP_FIND] = "SELECT 1 FROM op WHERE op_id = $1 AND at_s >= $2",

@@ -30,6 +30,7 @@ enum kv_sql {
     KV_SQL_PAGE_START,
     KV_SQL_LIST_DUE,
     KV_SQL_LIST_ID,
+    KV_SQL_LIST_VAULT,
     KV_SQL_TALLY_GET,
     KV_SQL_COUNT,
     /* both */
