@@ -11,7 +11,6 @@
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/roles.h"
 #include "lifecycle/service/assignments.h"
-#include "lifecycle/service/identity.h"
 #include "lifecycle/service/right.h"
 #include "store/core/str.h"
 
@@ -137,40 +136,6 @@ static int read_action(const char *text, struct question *question, struct kv_er
     return KV_E_INVALID;
 }
 
-static int read_who(struct kv_call *call, struct kv_principal *who, struct kv_err *err)
-{
-    const char *text = NULL;
-    const char *app = "";
-    int rc = 0;
-    KV_TRY(kv_json_string(call->body, "principal", KV_REQUIRED, &text, err));
-    KV_TRY(kv_json_string(call->body, "application", KV_OPTIONAL, &app, err));
-    KV_TRY(kv_call_read_principal(call, text, who->id, err));
-    who->kind = KV_PRINCIPAL_UNIX;
-    const char *word = strchr(who->id, ':') + 1;
-    if (kv_str_has_prefix(who->id, "unix"))
-        return 0;
-    kv_str_cut(who->tenant, sizeof(who->tenant), call->task.service->tenant, 36);
-    if (kv_str_has_prefix(who->id, "mtls:")) {
-        who->kind = KV_PRINCIPAL_MTLS;
-        who->tenant[0] = '\0';
-        return 0;
-    }
-    who->kind = KV_PRINCIPAL_USER;
-    kv_str_cut(who->oid, sizeof(who->oid), word, strlen(word));
-    kv_str_cut(who->app, sizeof(who->app), app, strlen(app));
-    if (!kv_str_has_prefix(who->id, "app:"))
-        return 0;
-    const struct kv_identity *identity = call->task.service->identity;
-    const struct kv_app *known =
-        identity != NULL ? kv_apps_find(identity->apps, word) : NULL;
-    who->kind = KV_PRINCIPAL_APP;
-    memcpy(who->app, who->oid, sizeof(who->app));
-    if (known != NULL)
-        memcpy(who->oid, known->object_id, sizeof(who->oid));
-out:
-    return rc;
-}
-
 static void on_principal(void *arg, int rc, const struct kv_principal *principal)
 {
     struct kv_call *call = arg;
@@ -200,6 +165,8 @@ static int look_up(struct kv_call *call, int64_t uid, struct kv_err *err)
 void kv_admin_check(struct kv_call *call)
 {
     struct kv_err err = KV_ERR_INIT;
+    const char *principal = NULL;
+    const char *app = "";
     const char *action = NULL;
     const char *object = NULL;
     int64_t uid = -1;
@@ -208,6 +175,8 @@ void kv_admin_check(struct kv_call *call)
     call->data = question;
     call->data_free = free;
     KV_TRY(question != NULL ? 0 : KV_E_NOMEM);
+    KV_TRY(kv_json_string(call->body, "principal", KV_REQUIRED, &principal, &err));
+    KV_TRY(kv_json_string(call->body, "application", KV_OPTIONAL, &app, &err));
     KV_TRY(kv_json_string(call->body, "action", KV_REQUIRED, &action, &err));
     KV_TRY(kv_json_string(call->body, "object", KV_REQUIRED, &object, &err));
     KV_TRY(kv_json_integer(call->body, "uid", &uid, &err));
@@ -217,7 +186,7 @@ void kv_admin_check(struct kv_call *call)
     KV_TRY(kv_call_check_management(call, &question->on.object, KV_MANAGE_ACCESS_READ,
                                     &err));
     KV_TRY(read_action(action, question, &err));
-    KV_TRY(read_who(call, &question->who, &err));
+    KV_TRY(kv_call_read_who(call, principal, app, &question->who, &err));
     if (json_object_get(call->body, "uid") != NULL) {
         KV_TRY(look_up(call, uid, &err));
         return;

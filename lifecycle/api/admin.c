@@ -254,7 +254,6 @@ const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
     {"GET", "/keyvault/v1/doctor", "doctor", 0, false, kv_admin_doctor},
     {"GET", "/keyvault/v1/usage", "keyUsage", 0, false, kv_admin_usage},
-    {"POST", "/keyvault/v1/access/check", "checkAccess", 0, true, kv_admin_check},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
     {"POST", "/keyvault/v1/ticket", "makeTicket", 0, false, kv_admin_make_ticket},
     {"POST", "/keyvault/v1/ticket/redeem", "redeemTicket", 0, true,

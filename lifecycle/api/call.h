@@ -58,6 +58,7 @@ extern const struct kv_route kv_routes_contacts[];
 extern const struct kv_route kv_routes_issuers[];
 extern const struct kv_route kv_routes_deleted[];
 extern const struct kv_route kv_routes_backup[];
+extern const struct kv_route kv_routes_access[];
 extern const struct kv_route kv_routes_vaults[]; /* our own, as the next */
 extern const struct kv_route kv_routes_admin[];  /* our own, below /keyvault/v1 */
 extern const struct kv_route kv_routes_apps[];

@@ -45,6 +45,11 @@ int kv_call_read_principal(const struct kv_call *call, const char *text,
                            char out[KV_PRINCIPAL_MAX],
                            struct kv_err *err) KV_MUST_CHECK;
 
+/* The whole caller that a text names, a user as it comes through application `app` ("":
+ * none); without groups, and without object id where only set_oid gives one. */
+int kv_call_read_who(const struct kv_call *call, const char *text, const char *app,
+                     struct kv_principal *out, struct kv_err *err) KV_MUST_CHECK;
+
 /* --- access_check.c -------------------------------------------------------------- */
 
 /* POST /keyvault/v1/access/check: {"principal","action","object"}, and for a user of

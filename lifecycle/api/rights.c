@@ -122,3 +122,35 @@ int kv_call_read_principal(const struct kv_call *call, const char *text,
         (void)snprintf(out, KV_PRINCIPAL_MAX, "app:%s", app->client_id);
     return 0;
 }
+
+int kv_call_read_who(const struct kv_call *call, const char *text, const char *app,
+                     struct kv_principal *out, struct kv_err *err)
+{
+    const struct kv_identity *identity = call->task.service->identity;
+    memset(out, 0, sizeof(*out));
+    int rc = kv_call_read_principal(call, text, out->id, err);
+    if (rc != 0)
+        return rc;
+    const char *word = strchr(out->id, ':') + 1;
+    out->kind = KV_PRINCIPAL_UNIX;
+    if (kv_str_has_prefix(out->id, "unix"))
+        return 0;
+    out->kind = KV_PRINCIPAL_MTLS;
+    if (kv_str_has_prefix(out->id, "mtls:"))
+        return 0;
+    kv_str_cut(out->tenant, sizeof(out->tenant), call->task.service->tenant, 36);
+    out->kind = KV_PRINCIPAL_USER;
+    kv_str_cut(out->oid, sizeof(out->oid), word, strlen(word));
+    kv_str_cut(out->app, sizeof(out->app), app, strlen(app));
+    if (!kv_str_has_prefix(out->id, "app:"))
+        return 0;
+    const struct kv_app *known =
+        identity != NULL ? kv_apps_find(identity->apps, word) : NULL;
+    out->kind = KV_PRINCIPAL_APP;
+    memcpy(out->app, out->oid, sizeof(out->app));
+    if (known != NULL) {
+        memcpy(out->oid, known->object_id, sizeof(out->oid));
+        memcpy(out->tenant, known->tenant, sizeof(out->tenant));
+    }
+    return 0;
+}

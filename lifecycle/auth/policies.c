@@ -7,6 +7,7 @@
  */
 #include "lifecycle/auth/policies.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ struct kv_access_policies {
     const struct kv_access_policy **by_oid;
 };
 
-/* Each list begins with "all". What a name gives stands in the table of actions;
+/* Each list begins with "all". The order is that of the bits in stored rows: names are
+ * only ever added, at the end. What a name gives stands in the table of actions;
  * permissions for storage give nothing. */
 static const struct {
     const char *name;
@@ -363,18 +365,71 @@ json_t *kv_access_policies_write(const struct kv_access_policies *policies)
     return array;
 }
 
+/* --- stored --------------------------------------------------------------------------
+ */
+
+static json_t *entry_doc(const struct kv_access_policy *policy)
+{
+    return json_sprintf("%s %s %s %x %x %x %x", policy->tenant, policy->oid,
+                        policy->app[0] != '\0' ? policy->app : "-", policy->given[0],
+                        policy->given[1], policy->given[2], policy->given[3]);
+}
+
+json_t *kv_access_policies_doc(const struct kv_access_policies *policies)
+{
+    json_t *array = json_array();
+    const struct kv_access_policy *policy = NULL;
+    for (size_t i = 0; (policy = kv_access_policies_at(policies, i)) != NULL; i++)
+        array = append(array, entry_doc(policy));
+    return array;
+}
+
+static bool read_stored(const char *text, struct kv_access_policy *out)
+{
+    int end = 0;
+    memset(out, 0, sizeof(*out));
+    if (text == NULL ||
+        sscanf(text, "%36s %36s %36s %x %x %x %x%n", out->tenant, out->oid, out->app,
+               &out->given[0], &out->given[1], &out->given[2], &out->given[3],
+               &end) != 7 ||
+        text[end] != '\0')
+        return false;
+    if (strcmp(out->app, "-") == 0)
+        out->app[0] = '\0';
+    return is_uuid(out->tenant) && is_uuid(out->oid) &&
+           (out->app[0] == '\0' || is_uuid(out->app));
+}
+
+int kv_access_policies_read(const json_t *doc, struct kv_access_policies **out)
+{
+    struct kv_access_policies *policies = NULL;
+    size_t n = json_array_size(doc);
+    *out = NULL;
+    if (policies_new(&policies, n + 1, NULL) != 0)
+        return KV_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct kv_access_policy entry;
+        if (!read_stored(json_string_value(json_array_get(doc, i)), &entry)) {
+            kv_access_policies_free(policies);
+            return KV_E_INTEGRITY;
+        }
+        add(policies, &entry);
+    }
+    finish(policies, out);
+    return 0;
+}
+
 /* --- changes -------------------------------------------------------------------------
  */
 
+/* Take permissions from an entry, which goes when it has none left or as a whole. */
 static void take_away(struct kv_access_policies *policies,
-                      const struct kv_access_policy *entry)
+                      struct kv_access_policy *same,
+                      const struct kv_access_policy *entry, bool is_whole)
 {
-    struct kv_access_policy *same = find_same(policies, entry);
     uint32_t left = 0;
-    if (same == NULL)
-        return;
     for (size_t area = 0; area < KV_POLICY_AREAS; area++) {
-        same->given[area] &= ~entry->given[area];
+        same->given[area] &= is_whole ? 0 : ~entry->given[area];
         left |= same->given[area];
     }
     if (left != 0)
@@ -388,11 +443,14 @@ static int change_one(struct kv_access_policies *policies, enum kv_policy_change
                       const struct kv_access_policy *entry, struct kv_err *err)
 {
     struct kv_access_policy *same = find_same(policies, entry);
-    if (how == KV_POLICY_REMOVE)
-        take_away(policies, entry);
-    else if (same == NULL && policies->n == KV_ACCESS_POLICIES_MAX)
+    bool is_removal = how == KV_POLICY_REMOVE || how == KV_POLICY_DROP;
+    if (is_removal && same != NULL)
+        take_away(policies, same, entry, how == KV_POLICY_DROP);
+    if (is_removal)
+        return 0;
+    if (same == NULL && policies->n == KV_ACCESS_POLICIES_MAX)
         return too_many(err);
-    else if (same != NULL && how == KV_POLICY_REPLACE)
+    if (same != NULL && how == KV_POLICY_REPLACE)
         *same = *entry;
     else
         add(policies, entry);
@@ -409,7 +467,7 @@ int kv_access_policies_change(const struct kv_access_policies *policies,
     int rc = 0;
     *out = NULL;
     KV_TRY(policies_new(&result, KV_ACCESS_POLICIES_MAX, err));
-    if (policies != NULL) {
+    if (policies != NULL && how != KV_POLICY_ALL) {
         memcpy(result->items, policies->items, policies->n * sizeof(*policies->items));
         result->n = policies->n;
     }

@@ -47,6 +47,13 @@ void kv_access_policies_free(struct kv_access_policies *policies);
 json_t *kv_access_policies_write(const struct kv_access_policies *policies);
 json_t *kv_access_policy_write(const struct kv_access_policy *policy); /* one entry */
 
+/* The form that is stored: one short text for each entry, so that 1,024 of them fit
+ * into a sealed row; and back, *out NULL for an empty list. KV_E_INTEGRITY, KV_E_NOMEM.
+ */
+json_t *kv_access_policies_doc(const struct kv_access_policies *policies);
+int kv_access_policies_read(const json_t *doc,
+                            struct kv_access_policies **out) KV_MUST_CHECK;
+
 /* The i-th entry in the order in which they were given; NULL behind the last. */
 const struct kv_access_policy *
 kv_access_policies_at(const struct kv_access_policies *policies, size_t i);
@@ -59,8 +66,15 @@ kv_access_policies_find(const struct kv_access_policies *policies, const char *o
 /* Change one list of the vault resource (updateAccessPolicy): `add` unites the
  * permissions of each entry of `change` with what the same tenant, object and
  * application has, `replace` puts them in its place, `remove` takes them away, and the
- * entry when nothing is left. `policies` and `change` stay the caller's. */
-enum kv_policy_change { KV_POLICY_ADD, KV_POLICY_REPLACE, KV_POLICY_REMOVE };
+ * entry when nothing is left. Besides, `drop` takes whole entries away, and `all` makes
+ * `change` the list. `policies` and `change` stay the caller's. */
+enum kv_policy_change {
+    KV_POLICY_ALL,
+    KV_POLICY_ADD,
+    KV_POLICY_REPLACE,
+    KV_POLICY_REMOVE,
+    KV_POLICY_DROP,
+};
 int kv_access_policies_change(const struct kv_access_policies *policies,
                               enum kv_policy_change how,
                               const struct kv_access_policies *change,

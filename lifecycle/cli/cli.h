@@ -111,6 +111,7 @@ KV_COMMAND(kv_app_secret_run);
 KV_COMMAND(kv_access_check_run);
 KV_COMMAND(kv_access_grant_run);
 KV_COMMAND(kv_access_list_run);
+KV_COMMAND(kv_access_policy_run);
 KV_COMMAND(kv_access_revoke_run);
 KV_COMMAND(kv_init_run);
 KV_COMMAND(kv_status_run);

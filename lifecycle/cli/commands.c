@@ -270,6 +270,15 @@ static const struct kv_flag principal_create[] = {
     {0},
 };
 
+static const struct kv_flag access_policy[] = {
+    {"keys", "A,B", "permissions for keys: all, or get, list, sign, ..."},
+    {"secrets", "A,B", "permissions for secrets: all, or get, list, set, ..."},
+    {"certificates", "A,B", "permissions for certificates: all, or get, import, ..."},
+    {"application", "CLIENT-ID", "only when the user comes through this application"},
+    {"tenant", "UUID", "whose directory the principal is in (the principal's own)"},
+    {0},
+};
+
 static const struct kv_flag access_check[] = {
     {"application", "CLIENT-ID", "the application through which the user comes"},
     {0},
@@ -292,6 +301,13 @@ static const char policy_notes[] =
 static const char grant_notes[] =
     "PRINCIPAL is unix:USER, unixgroup:GROUP, app:NAME, user:ID, group:ID or\n"
     "mtls:SPKI-SHA256. ROLE is an Azure role name, its short form or its id.";
+static const char access_policy_notes[] =
+    "  access policy set PRINCIPAL    its entry is what the flags say\n"
+    "  access policy delete PRINCIPAL its entry goes\n"
+    "  access policy list             all entries of the vault\n"
+    "PRINCIPAL is app:NAME, user:ID, group:ID, unix:USER, mtls:SPKI-SHA256 or an "
+    "object\n"
+    "id. all is every permission but purge.";
 static const char check_notes[] =
     "ACTION is COLLECTION/PERMISSION (secrets/get, keys/sign; beside an object the "
     "last\n"
@@ -489,6 +505,9 @@ const struct kv_command kv_commands[] = {
         grant_notes, kv_access_grant_run),
     ROW("access", "list", "", "List who has which role", none, NULL,
         kv_access_list_run),
+    ROW("access", "policy", "set|delete|list [PRINCIPAL]",
+        "Change the access policies of a vault that goes by them", access_policy,
+        access_policy_notes, kv_access_policy_run),
     ROW("access", "revoke", "PRINCIPAL", "Take a role from somebody", access_flags,
         grant_notes, kv_access_revoke_run),
     ROW("init", NULL, "", "Make the ticket of the first administrator, or redeem it",

@@ -251,7 +251,7 @@ static int read_vault(struct boot *boot, const struct kv_object *object)
     view.vault.term = newest_term(boot, view.vault.id);
     if (kv_service_vault_by_id(boot->task.service, view.vault.id) != NULL)
         return 0; /* of a boot that failed later */
-    rc = kv_access_policies_parse(view.policies, &view.vault.policies, NULL);
+    rc = kv_access_policies_read(view.policies, &view.vault.policies);
     if (rc == 0)
         rc = add_vault(boot, &view.vault);
     if (rc != 0)

@@ -264,14 +264,22 @@ static int wish_policies(struct kv_vault_work *work, struct kv_err *err)
     struct kv_vault *vault = &work->view.vault;
     if (wish->uses_policies != KV_WISH_NONE)
         vault->uses_policies = wish->uses_policies == KV_WISH_YES;
+    struct kv_access_policies *before = NULL;
+    struct kv_access_policies *change = NULL;
+    int rc = 0;
     if (wish->policies == NULL)
         return 0;
-    int rc = kv_access_policies_parse(wish->policies, &work->policies, err);
-    if (rc != 0)
-        return rc;
-    work->policies_json = kv_access_policies_write(work->policies);
+    KV_TRY(kv_access_policies_parse(wish->policies, &change, err));
+    KV_TRY(kv_access_policies_read(work->view.policies, &before));
+    KV_TRY(kv_access_policies_change(before, wish->policy_change, change,
+                                     &work->policies, err));
+    work->policies_json = kv_access_policies_doc(work->policies);
     work->view.policies = work->policies_json;
-    return work->policies_json != NULL ? 0 : KV_E_NOMEM;
+    rc = work->policies_json != NULL ? 0 : KV_E_NOMEM;
+out:
+    kv_access_policies_free(change);
+    kv_access_policies_free(before);
+    return rc;
 }
 
 static int apply_wish(struct kv_vault_work *work, bool is_new, struct kv_err *err)

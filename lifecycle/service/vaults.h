@@ -17,6 +17,7 @@
 #ifndef KV_LIFECYCLE_SERVICE_VAULTS_H
 #define KV_LIFECYCLE_SERVICE_VAULTS_H
 
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/service/task.h"
 
 enum kv_wish { KV_WISH_NONE, KV_WISH_NO, KV_WISH_YES };
@@ -29,8 +30,9 @@ struct kv_vault_wish {
     int64_t retention_days;   /* 7 to 90; 90 */
     enum kv_wish is_purge_protected;
     enum kv_wish uses_policies;
-    const json_t *policies; /* the array "accessPolicies"; replaces all */
-    json_t *tags;           /* an object, checked; replaces all */
+    const json_t *policies; /* the array "accessPolicies"; NULL: they stay */
+    enum kv_policy_change policy_change; /* what becomes of the present ones */
+    json_t *tags;                        /* an object, checked; replaces all */
 };
 
 /* A vault as it is stored; borrowed until the callback returns. */
@@ -38,7 +40,7 @@ struct kv_vault_view {
     struct kv_vault vault;
     const struct kv_row *row; /* updated_s of a deleted one: when that was */
     json_t *tags;             /* an object, or NULL */
-    json_t *policies;         /* an array, or NULL */
+    json_t *policies;         /* as kv_access_policies_doc has them, or NULL */
 };
 
 /* `view` is NULL on failure and when the vault is gone; `err` explains a failure:

@@ -153,6 +153,109 @@ Test(api_access, a_vault_of_access_policies_is_told_by_its_entries)
     json_decref(json);
 }
 
+#define VAULT "/keyvault/v1/vaults/second"
+#define POLICIES VAULT "/accesspolicies"
+
+static size_t count_of(json_t *reply)
+{
+    size_t n = json_array_size(json_object_get(reply, "value"));
+    json_decref(reply);
+    return n;
+}
+
+static bool may_get(const char *principal)
+{
+    json_t *json = check(principal, "secrets/get", "/second/secrets/s", "");
+    bool is_allowed = json_is_true(json_object_get(json, "allowed"));
+    json_decref(json);
+    return is_allowed;
+}
+
+#define OF(PRINCIPAL, SECRETS)                                                         \
+    "{\"accessPolicies\":[{\"principal\":\"" PRINCIPAL                                 \
+    "\",\"permissions\":{\"secrets\":" SECRETS "}}]}"
+
+Test(api_access, policies_of_a_vault_change_entry_by_entry)
+{
+    json_decref(
+        desk_must(&desk, 200, "PUT", VAULT, "{\"enableRbacAuthorization\":false}"));
+    const struct kv_vault *vault = kv_service_vault_by_name(&desk.service, "second");
+    grant("user:" U, "secrets-user", "/second");
+    cr_assert_not(may_get("user:" U), "roles count for nothing there");
+    cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 0);
+    uint64_t epoch = vault->epoch;
+    cr_assert_eq(count_of(desk_must(&desk, 200, "PUT", POLICIES "/replace",
+                                    OF("user:" U, "[\"get\"]"))),
+                 1);
+    cr_assert_gt(vault->epoch, epoch, "grants of before end");
+    cr_assert(may_get("user:" U));
+    cr_assert_eq(count_of(desk_must(&desk, 200, "PUT", POLICIES "/add",
+                                    OF("unix:alice", "[\"all\"]"))),
+                 2);
+    cr_assert(may_get("unix:alice"), "by its object id");
+    cr_assert_not(may_get("unix:bob"));
+    json_decref(desk_must(&desk, 200, "PATCH", VAULT, "{\"tags\":{\"a\":\"b\"}}"));
+    cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 2,
+                 "another change leaves them");
+    json_decref(desk_must(&desk, 200, "PUT", POLICIES "/remove",
+                          OF("unix:alice", "[\"get\"]")));
+    cr_assert(may_get("unix:alice"), "all was given, and all stays");
+    cr_assert_eq(
+        count_of(desk_must(&desk, 200, "DELETE", POLICIES, OF("unix:alice", "[]"))), 1);
+    cr_assert_not(may_get("unix:alice"));
+    json_t *json =
+        desk_must(&desk, 200, "PATCH", VAULT, "{\"enableRbacAuthorization\":true}");
+    cr_assert(json_is_true(json_object_get(json, "enableRbacAuthorization")));
+    json_decref(json);
+    cr_assert(may_get("user:" U), "by its role");
+    json_decref(desk_must(&desk, 200, "PATCH", VAULT,
+                          "{\"enableRbacAuthorization\":false,\"accessPolicies\":[]}"));
+    cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 0);
+}
+
+Test(api_access, policies_that_are_none_change_nothing)
+{
+    json_decref(
+        desk_must(&desk, 200, "PUT", VAULT, "{\"enableRbacAuthorization\":false}"));
+    desk_fails(&desk, 400, "api.missing-field", "PUT", POLICIES "/add", "{}");
+    desk_fails(&desk, 400, "access.bad-policy", "PUT", POLICIES "/add",
+               "{\"accessPolicies\":[1]}");
+    desk_fails(&desk, 400, "access.bad-policy", "PUT", POLICIES "/add",
+               OF("user:" U, "[\"fly\"]"));
+    desk_fails(&desk, 400, "access.bad-policy", "PUT", POLICIES "/add",
+               OF("app:nobody", "[\"get\"]"));
+    desk_fails(&desk, 400, "access.bad-principal", "PUT", POLICIES "/add",
+               OF("unixgroup:ops", "[\"get\"]"));
+    desk_fails(&desk, 400, "access.bad-policy", "PUT", VAULT "x",
+               "{\"accessPolicies\":{}}");
+    desk_fails(&desk, 404, "vault.not-found", "GET",
+               "/keyvault/v1/vaults/absent/"
+               "accesspolicies",
+               NULL);
+    desk_fails(&desk, 404, "vault.not-found", "PUT",
+               "/keyvault/v1/vaults/absent/accesspolicies/add",
+               OF("user:" U, "[\"get\"]"));
+    cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 0);
+}
+
+Test(api_access, who_manages_a_vault_may_change_its_policies)
+{
+    static struct kv_principal own;
+    kv_principal_lookup(geteuid(), &own);
+    json_decref(
+        desk_must(&desk, 200, "PUT", VAULT, "{\"enableRbacAuthorization\":false}"));
+    desk.service.admin_uid = (uid_t)-1;
+    desk_fails(&desk, 403, "api.forbidden", "GET", POLICIES, NULL);
+    grant(own.id, "reader", "/second");
+    cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 0);
+    desk_fails(&desk, 403, "api.forbidden", "PUT", POLICIES "/add",
+               OF("user:" U, "[\"get\"]"));
+    grant(own.id, "contributor", "/second");
+    cr_assert_eq(count_of(desk_must(&desk, 200, "PUT", POLICIES "/add",
+                                    OF("user:" U, "[\"get\"]"))),
+                 1);
+}
+
 static const struct {
     const char *body;
     const char *id;

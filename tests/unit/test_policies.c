@@ -279,6 +279,11 @@ static const struct {
     {KV_POLICY_REMOVE,
      LIST(ENTRY(U, "[\"get\"]", "[]") "," ENTRY(V, "[\"get\"]", "[]")),
      LIST(ENTRY(U, "[\"get\"]", "[]")), LIST(WRITTEN(V, "[\"get\"]", "[]"))},
+    {KV_POLICY_DROP,
+     LIST(ENTRY(U, "[\"get\",\"sign\"]", "[\"all\"]") "," ENTRY(V, "[\"get\"]", "[]")),
+     LIST(ENTRY(U, "[]", "[]")), LIST(WRITTEN(V, "[\"get\"]", "[]"))},
+    {KV_POLICY_ALL, LIST(ENTRY(U, "[\"get\",\"sign\"]", "[\"all\"]")),
+     LIST(ENTRY(V, "[\"get\"]", "[]")), LIST(WRITTEN(V, "[\"get\"]", "[]"))},
     {KV_POLICY_REMOVE, LIST(ENTRY(V, "[\"get\"]", "[]")),
      LIST(ENTRY(V, "[\"get\"]", "[]") "," ENTRY(U, "[\"get\"]", "[]")), LIST("")},
 };
@@ -295,6 +300,67 @@ Test(policies, a_list_is_added_to_replaced_in_and_removed_from)
         kv_access_policies_free(after);
         kv_access_policies_free(change);
         kv_access_policies_free(before);
+    }
+}
+
+static const char *const damaged[] = {
+    "[1]",
+    "[\"\"]",
+    "[\"" T " " U " - 1 2 3\"]",
+    "[\"" T " " U " - 1 2 3 4 5\"]",
+    "[\"" T " " U " - 1 2 3 g\"]",
+    "[\"" T " " U " x 1 2 3 4\"]",
+    "[\"" T " x - 1 2 3 4\"]",
+    "[\"x " U " - 1 2 3 4\"]",
+};
+
+Test(policies, are_stored_in_little_room_and_read_back)
+{
+    json_t *array = many(KV_ACCESS_POLICIES_MAX);
+    struct kv_access_policies *full = NULL;
+    struct kv_access_policies *read = NULL;
+    cr_assert_eq(kv_access_policies_parse(array, &full, NULL), 0);
+    json_t *doc = kv_access_policies_doc(full);
+    char *written = json_dumps(doc, JSON_COMPACT);
+    cr_assert_lt(strlen(written), 200000, "a sealed row has 256 KiB");
+    free(written);
+    cr_assert_eq(kv_access_policies_read(doc, &read), 0);
+    json_t *again = kv_access_policies_write(read);
+    json_t *before = kv_access_policies_write(full);
+    cr_assert(json_equal(before, again));
+    json_decref(before);
+    json_decref(again);
+    json_decref(doc);
+    json_decref(array);
+    kv_access_policies_free(read);
+    kv_access_policies_free(full);
+    full =
+        parse("[{\"tenantId\":\"" T "\",\"objectId\":\"" U "\",\"applicationId\":\"" A
+              "\",\"permissions\":{\"keys\":[\"sign\"],\"secrets\":[\"purge\"],"
+              "\"certificates\":[\"restore\"],\"storage\":[\"deletesas\"]}}]");
+    doc = kv_access_policies_doc(full);
+    cr_assert_str_eq(json_string_value(json_array_get(doc, 0)),
+                     T " " U " " A " 20 100 10000 4000",
+                     "the bits of stored rows never change their meaning");
+    cr_assert_eq(kv_access_policies_read(doc, &read), 0);
+    cr_assert_eq(kv_access_policies_at(read, 0)->actions,
+                 KV_ACT_KEY_SIGN | KV_ACT_SECRET_PURGE | KV_ACT_CERT_RESTORE);
+    json_decref(doc);
+    kv_access_policies_free(read);
+    kv_access_policies_free(full);
+    cr_assert_eq(kv_access_policies_read(NULL, &read), 0);
+    cr_assert_null(read);
+}
+
+Test(policies, damage_to_what_is_stored_is_noticed)
+{
+    for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+        struct kv_access_policies *read = NULL;
+        json_t *doc = json_loads(damaged[i], 0, NULL);
+        cr_assert_eq(kv_access_policies_read(doc, &read), KV_E_INTEGRITY, "%s",
+                     damaged[i]);
+        cr_assert_null(read);
+        json_decref(doc);
     }
 }
 
@@ -326,8 +392,17 @@ Test(policies, without_memory_nothing_is_left)
         if (rc == 0)
             rc = kv_access_policies_change(policies, KV_POLICY_ADD, policies, &after,
                                            &err);
-        if (rc == 0)
+        json_t *doc = rc == 0 ? kv_access_policies_doc(after) : NULL;
+        if (doc != NULL) {
+            kv_access_policies_free(after);
+            after = NULL;
+            rc = kv_access_policies_read(doc, &after);
+            if (rc != 0)
+                kv_err_set(&err, rc, "service.no-memory", "out of memory");
+        }
+        if (rc == 0 && doc != NULL)
             written = kv_access_policies_write(after);
+        json_decref(doc);
         n_failed += written == NULL;
         cr_assert(rc == 0 || rc == KV_E_NOMEM, "%d", rc);
         cr_assert(rc == 0 || strcmp(err.id, "service.no-memory") == 0);
