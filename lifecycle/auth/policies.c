@@ -331,6 +331,8 @@ static json_t *append(json_t *array, json_t *item)
 {
     if (array != NULL && json_array_append_new(array, item) == 0)
         return array;
+    if (array == NULL)
+        json_decref(item);
     json_decref(array);
     return NULL;
 }
