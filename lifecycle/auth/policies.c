@@ -7,7 +7,6 @@
  */
 #include "lifecycle/auth/policies.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,19 +109,17 @@ static int no_memory(struct kv_err *err)
     return kv_err_set(err, KV_E_NOMEM, "service.no-memory", "out of memory");
 }
 
-static int policies_new(struct kv_access_policies **out, size_t max, struct kv_err *err)
+static struct kv_access_policies *policies_new(size_t max)
 {
     struct kv_access_policies *policies = calloc(1, sizeof(*policies));
-    if (policies != NULL) {
-        policies->items = calloc(max, sizeof(*policies->items));
-        policies->by_oid = calloc(max, sizeof(struct kv_access_policy *));
-        if (policies->items != NULL && policies->by_oid != NULL) {
-            *out = policies;
-            return 0;
-        }
-    }
+    if (policies == NULL)
+        return NULL;
+    policies->items = calloc(max, sizeof(*policies->items));
+    policies->by_oid = calloc(max, sizeof(struct kv_access_policy *));
+    if (policies->items != NULL && policies->by_oid != NULL)
+        return policies;
     kv_access_policies_free(policies);
-    return no_memory(err);
+    return NULL;
 }
 
 void kv_access_policies_free(struct kv_access_policies *policies)
@@ -313,7 +310,9 @@ int kv_access_policies_parse(const json_t *array, struct kv_access_policies **ou
     size_t n = json_array_size(array);
     if (n > KV_ACCESS_POLICIES_MAX)
         return too_many(err);
-    KV_TRY(policies_new(&policies, n + 1, err));
+    policies = policies_new(n + 1);
+    if (policies == NULL)
+        return no_memory(err);
     for (size_t i = 0; i < n; i++) {
         struct kv_access_policy entry;
         KV_TRY(read_entry(json_array_get(array, i), i, &entry, err));
@@ -386,28 +385,52 @@ json_t *kv_access_policies_doc(const struct kv_access_policies *policies)
     return array;
 }
 
+/* The next word of an entry; false: there is none, or it does not fit. */
+static bool next_word(const char **text, char *out, size_t out_size)
+{
+    size_t len = strcspn(*text, " ");
+    if (len == 0 || len >= out_size)
+        return false;
+    kv_str_cut(out, out_size, *text, len);
+    *text += len;
+    while (**text == ' ')
+        (*text)++;
+    return true;
+}
+
+static bool next_bits(const char **text, uint32_t *out)
+{
+    char word[9];
+    char *end = NULL;
+    if (!next_word(text, word, sizeof(word)))
+        return false;
+    unsigned long bits = strtoul(word, &end, 16);
+    *out = (uint32_t)bits;
+    return *end == '\0' && bits <= UINT32_MAX;
+}
+
 static bool read_stored(const char *text, struct kv_access_policy *out)
 {
-    int end = 0;
     memset(out, 0, sizeof(*out));
-    if (text == NULL ||
-        sscanf(text, "%36s %36s %36s %x %x %x %x%n", out->tenant, out->oid, out->app,
-               &out->given[0], &out->given[1], &out->given[2], &out->given[3],
-               &end) != 7 ||
-        text[end] != '\0')
+    if (text == NULL || !next_word(&text, out->tenant, sizeof(out->tenant)) ||
+        !next_word(&text, out->oid, sizeof(out->oid)) ||
+        !next_word(&text, out->app, sizeof(out->app)))
         return false;
     if (strcmp(out->app, "-") == 0)
         out->app[0] = '\0';
-    return is_uuid(out->tenant) && is_uuid(out->oid) &&
+    for (size_t area = 0; area < KV_POLICY_AREAS; area++)
+        if (!next_bits(&text, &out->given[area]))
+            return false;
+    return *text == '\0' && is_uuid(out->tenant) && is_uuid(out->oid) &&
            (out->app[0] == '\0' || is_uuid(out->app));
 }
 
 int kv_access_policies_read(const json_t *doc, struct kv_access_policies **out)
 {
-    struct kv_access_policies *policies = NULL;
     size_t n = json_array_size(doc);
+    struct kv_access_policies *policies = policies_new(n + 1);
     *out = NULL;
-    if (policies_new(&policies, n + 1, NULL) != 0)
+    if (policies == NULL)
         return KV_E_NOMEM;
     for (size_t i = 0; i < n; i++) {
         struct kv_access_policy entry;
@@ -464,11 +487,12 @@ int kv_access_policies_change(const struct kv_access_policies *policies,
                               const struct kv_access_policies *change,
                               struct kv_access_policies **out, struct kv_err *err)
 {
-    struct kv_access_policies *result = NULL;
+    struct kv_access_policies *result = policies_new(KV_ACCESS_POLICIES_MAX);
     const struct kv_access_policy *entry = NULL;
     int rc = 0;
     *out = NULL;
-    KV_TRY(policies_new(&result, KV_ACCESS_POLICIES_MAX, err));
+    if (result == NULL)
+        return no_memory(err);
     if (policies != NULL && how != KV_POLICY_ALL) {
         memcpy(result->items, policies->items, policies->n * sizeof(*policies->items));
         result->n = policies->n;
