@@ -96,8 +96,13 @@ static bool decide(struct question *question, const char *name)
     kv_err_set(&err, KV_E_DENIED, "grant.denied", "%s may not %s the key '%s'",
                question->principal.id,
                question->grant.is_info != 0 ? "read the public part of" : "use", name);
-    kv_err_hint(&err, "keyvault access grant %s --role tls-server --scope keys/%s",
-                question->principal.id, name);
+    if (question->task.vault->uses_policies)
+        kv_err_hint(&err,
+                    "keyvault access policy set %s --vault %s --keys get,list,sign",
+                    question->principal.id, question->task.vault->name);
+    else
+        kv_err_hint(&err, "keyvault access grant %s --role tls-server --scope keys/%s",
+                    question->principal.id, name);
     kv_log(question->task.service->log, KV_LOG_WARN, "grant.denied",
            KV_S("principal", question->principal.id), KV_I("uid", question->uid),
            KV_S("key", name));

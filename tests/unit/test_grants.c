@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/grants.h"
 #include "store/core/str.h"
@@ -124,6 +125,44 @@ Test(grants, a_role_gives_what_it_may_and_no_more)
     info.is_info = 1;
     cr_assert_eq(ask(KV_ROLE_GRANT, &info), 0);
     cr_assert_eq(granted().ops, 0);
+}
+
+/* The vault goes by these permissions of the peer. */
+static void go_by_policy(const char *permission)
+{
+    struct kv_principal peer = {.kind = KV_PRINCIPAL_UNIX};
+    (void)snprintf(peer.id, sizeof(peer.id), "unix:#%u", (unsigned)PEER);
+    cr_assert_eq(kv_principal_set_oid(&peer, desk.service.installation), 0);
+    json_t *array = json_pack("[{s:s,s:s,s:{s:[s]}}]", "tenantId", desk.service.tenant,
+                              "objectId", peer.oid, "permissions", "keys", permission);
+    kv_access_policies_free(desk.vault->policies);
+    cr_assert_eq(kv_access_policies_parse(array, &desk.vault->policies, NULL), 0);
+    json_decref(array);
+    desk.vault->uses_policies = true;
+}
+
+Test(grants, in_a_vault_of_access_policies_they_decide_and_roles_do_not)
+{
+    give("administrator", "/");
+    go_by_policy("get");
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), KV_E_DENIED);
+    cr_assert_not_null(
+        strstr(desk.link.answer_err.hint, "keyvault access policy set unix:#"), "%s",
+        desk.link.answer_err.hint);
+    struct kv_role_grant info = about("keyvault:keys/k", 0);
+    info.is_info = 1;
+    cr_assert_eq(ask(KV_ROLE_GRANT, &info), 0);
+    go_by_policy("sign");
+    cr_assert_eq(ask_uri("keyvault:keys/k", KV_OP_SIGN), 0);
+    cr_assert_eq(granted().ops, (uint32_t)KV_OP_SIGN);
+    go_by_policy("decrypt");
+    cr_assert_eq(ask_uri("keyvault:keys/k", KV_OP_SIGN), KV_E_DENIED);
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), 0);
+    cr_assert_eq(granted().ops, (uint32_t)KV_OP_DECRYPT | KV_OP_TLS_UNPAD,
+                 "who may decrypt may end the RSA key exchange of TLS");
+    kv_access_policies_free(desk.vault->policies);
+    desk.vault->policies = NULL;
+    cr_assert_eq(ask_uri("keyvault:keys/k", 0), KV_E_DENIED);
 }
 
 Test(grants, root_reads_public_parts_and_signs_with_nothing)
