@@ -135,6 +135,8 @@ int kv_audit_verifier_begin(struct kv_audit_verifier *verifier, const char *file
     verifier->segment = segment;
     verifier->n_lines = 0;
     verifier->line_len = 0;
+    verifier->report->n_bytes = 0;
+    verifier->report->is_torn = false;
     verifier->state = OPEN;
     kv_buf_free(&verifier->macs);
     kv_audit_chain_free(verifier->chain);
@@ -152,6 +154,7 @@ static int accept(struct kv_audit_verifier *verifier, const struct kv_audit_line
     const struct kv_audit_mark *anchor = verifier->anchor;
     struct kv_audit_mark *last = &verifier->report->last;
     verifier->report->n_records++;
+    verifier->report->n_bytes += line->body_len + KV_AUDIT_TAIL_LEN + 1;
     verifier->expected = line->seq + 1;
     last->segment = verifier->segment;
     last->seq = line->seq;
@@ -392,6 +395,7 @@ void kv_audit_verifier_end(struct kv_audit_verifier *verifier)
     else if (verifier->state == CHAIN && !is_whole)
         note(verifier, KV_AUDIT_TRUNCATE, verifier->n_lines,
              "the last record is cut off");
+    verifier->report->is_torn = verifier->state == CHAIN && !is_whole;
     verifier->has_prev = verifier->state == CHAIN && is_whole;
     verifier->report->n_segments++;
     verifier->state = DEAD;

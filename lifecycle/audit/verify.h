@@ -49,6 +49,8 @@ struct kv_audit_report {
     uint64_t n_segments;
     uint64_t n_records; /* that were checked */
     struct kv_audit_mark last;
+    uint64_t n_bytes;  /* of the last segment, up to its last good record */
+    bool is_torn;      /* a record that is cut off is all that stands behind them */
     size_t n_findings; /* may be more than are kept */
     struct kv_audit_finding findings[KV_AUDIT_FINDINGS_MAX];
 };

@@ -186,6 +186,16 @@ out:
     return rc;
 }
 
+int kv_boot_anchor(const struct kv_boot *boot, struct kv_anchor **out,
+                   struct kv_err *err)
+{
+    const int fd = openat(boot->dir_fd, KV_ANCHOR_FILE,
+                          O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return kv_err_errno(err, errno, "anchor.failed", KV_ANCHOR_FILE);
+    return kv_anchor_new(out, kv_seal_audit_key(boot->seal), fd, err);
+}
+
 void kv_boot_close(struct kv_boot *boot)
 {
     kv_seal_free(boot->seal);

@@ -6,6 +6,7 @@
 #define KV_STORE_KEYRING_BOOT_H
 
 #include "store/core/log.h"
+#include "store/keyring/anchor.h"
 #include "store/keyring/seal.h"
 
 #define KV_KEYRING_DIR "keyring" /* below the state directory, mode 0700 */
@@ -30,6 +31,9 @@ struct kv_boot {
  * a failed call left. */
 int kv_boot_open(struct kv_boot *boot, const struct kv_boot_config *config,
                  struct kv_err *err) KV_MUST_CHECK;
+/* Open what the keyring remembers of the audit log; free with kv_anchor_free. */
+int kv_boot_anchor(const struct kv_boot *boot, struct kv_anchor **out,
+                   struct kv_err *err) KV_MUST_CHECK;
 void kv_boot_close(struct kv_boot *boot);
 
 #endif

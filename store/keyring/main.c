@@ -48,6 +48,7 @@ struct process {
     uv_timer_t drain;
     uv_timer_t sweep; /* of prepared nonces */
     struct kv_boot boot;
+    struct kv_anchor *anchor;
     struct kv_ring *ring;
     struct kv_pool *pool;
     struct kv_role_channel *role;
@@ -245,7 +246,9 @@ static int tell_ready(struct process *process, struct kv_err *err)
 static int serve(struct process *process, struct kv_err *err)
 {
     int rc = 0;
-    KV_TRY(kv_ring_new(&process->ring, process->boot.seal, kv_clock_system()));
+    KV_TRY(kv_boot_anchor(&process->boot, &process->anchor, err));
+    KV_TRY(kv_ring_new(&process->ring, process->boot.seal, process->anchor,
+                       kv_clock_system()));
     KV_TRY(start_nonces(process, err));
     KV_TRY(start_serving(process, err));
     KV_TRY(kv_notify("READY=1", err));
@@ -256,6 +259,7 @@ static int serve(struct process *process, struct kv_err *err)
     kv_role_channel_free(process->role);
     KV_ASSERT(uv_loop_close(&process->loop) == 0);
     kv_ring_free(process->ring);
+    kv_anchor_free(process->anchor);
     kv_log(process->log, KV_LOG_INFO, "keyring.stopped", KV_I("pid", getpid()));
 out:
     return rc;

@@ -44,7 +44,7 @@ static int take_memory(struct kv_ring *ring)
         return rc;
     ring->terms = kv_table_new(KV_RING_TERMS_MAX, TERM_KEY_LEN, seed);
     ring->live = kv_table_new(KV_RING_LIVE_MAX, KV_ID_LEN, seed);
-    ring->grants = kv_table_new(KV_RING_GRANTS_MAX, 4 + KV_ID_LEN, seed);
+    ring->grants = kv_table_new(KV_RING_GRANTS_MAX, KV_GRANT_KEY_LEN, seed);
     ring->beats = kv_table_new(KV_RING_VAULTS_MAX, KV_ID_LEN, seed);
     ring->vault_keys = calloc(KV_RING_TERMS_MAX, sizeof(*ring->vault_keys));
     ring->live_rows = calloc(KV_RING_LIVE_MAX, sizeof(*ring->live_rows));
@@ -58,12 +58,13 @@ static int take_memory(struct kv_ring *ring)
 }
 
 int kv_ring_new(struct kv_ring **out, const struct kv_seal *seal,
-                const struct kv_clock *clock)
+                struct kv_anchor *anchor, const struct kv_clock *clock)
 {
     struct kv_ring *ring = calloc(1, sizeof(*ring));
     if (ring == NULL)
         return KV_E_NOMEM;
     ring->seal = seal;
+    ring->anchor = anchor;
     ring->clock = clock;
     KV_ASSERT(pthread_mutex_init(&ring->lock, NULL) == 0);
     KV_ASSERT(pthread_rwlock_init(&ring->in_use, NULL) == 0);
@@ -94,6 +95,11 @@ void kv_ring_free(struct kv_ring *ring)
     (void)pthread_mutex_destroy(&ring->lock); /* nobody holds them any more */
     (void)pthread_rwlock_destroy(&ring->in_use);
     free(ring);
+}
+
+struct kv_anchor *kv_ring_anchor(const struct kv_ring *ring)
+{
+    return ring->anchor;
 }
 
 const uint8_t *kv_ring_installation(const struct kv_ring *ring)

@@ -15,13 +15,16 @@
 #include <sys/types.h>
 
 #include "store/core/clock.h"
+#include "store/keyring/anchor.h"
 #include "store/keyring/body.h"
+#include "store/keyring/role_audit.h"
 #include "store/keyring/seal.h"
 
 #define KV_RING_VAULTS_MAX 256
 #define KV_RING_TERMS_MAX 1024
 #define KV_RING_LIVE_MAX 4096
 #define KV_RING_GRANTS_MAX 16384
+#define KV_RING_USES_MAX 65536 /* of one grant that wait to be recorded */
 
 /* Positive result of kv_ring_use: no valid grant, the service must be asked. */
 #define KV_RING_ASK 1
@@ -35,11 +38,12 @@ struct kv_live {
     struct kv_key_attrs attrs; /* without `app` */
 };
 
-/* `seal` and `clock` are borrowed and outlive the ring. */
+/* `seal`, `anchor` and `clock` are borrowed and outlive the ring. */
 int kv_ring_new(struct kv_ring **out, const struct kv_seal *seal,
-                const struct kv_clock *clock) KV_MUST_CHECK;
+                struct kv_anchor *anchor, const struct kv_clock *clock) KV_MUST_CHECK;
 void kv_ring_free(struct kv_ring *ring);
 
+struct kv_anchor *kv_ring_anchor(const struct kv_ring *ring);
 const uint8_t *kv_ring_installation(const struct kv_ring *ring);
 int64_t kv_ring_now_s(const struct kv_ring *ring);
 int64_t kv_ring_now_us(const struct kv_ring *ring); /* monotonic */
@@ -108,15 +112,25 @@ bool kv_ring_had_grant(struct kv_ring *ring, uid_t uid,
 enum kv_need { KV_NEED_SIGN, KV_NEED_DECRYPT, KV_NEED_TLS, KV_NEED_DERIVE };
 
 /* The key for one use by `uid`. Returns 0, KV_RING_ASK, or why the use is refused
- * (rules.h); `out` is set then as well, to be counted and released. */
+ * (rules.h; KV_E_UNAVAILABLE, audit.uses-waiting); `out` is set then as well, to be
+ * counted and released. */
 int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN],
                 enum kv_need need, struct kv_live *out,
                 struct kv_err *err) KV_MUST_CHECK;
+
+/* The use did not take place: it goes on elsewhere. */
+void kv_ring_uncount_use(struct kv_ring *ring, uid_t uid,
+                         const uint8_t version[KV_ID_LEN], enum kv_need need);
 
 /* One page of what was done with live keys; counts go on with a newer row of the same
  * version, and end when the key gives way to others. */
 void kv_ring_usage(struct kv_ring *ring, const struct kv_role_usage_ask *ask,
                    struct kv_role_usage *out);
+
+/* Take off what the service has recorded, and show a page of the uses by grants that it
+ * has not. */
+void kv_ring_uses(struct kv_ring *ring, const struct kv_role_audit_uses_ask *ask,
+                  struct kv_role_audit_uses *out);
 
 /* A beat of the service. KV_E_FULL when there are KV_RING_VAULTS_MAX vaults. */
 int kv_ring_beat(struct kv_ring *ring, const struct kv_role_beat *beat) KV_MUST_CHECK;

@@ -16,9 +16,7 @@
 #include "store/keyring/ring_internal.h"
 #include "store/keyring/rules.h"
 
-#define GRANT_KEY_LEN (4 + KV_ID_LEN)
-
-static void grant_key(uint8_t key[GRANT_KEY_LEN], uid_t uid, const uint8_t *version)
+void kv_ring_grant_key(uint8_t key[KV_GRANT_KEY_LEN], uid_t uid, const uint8_t *version)
 {
     const uint32_t number = uid;
     memcpy(key, &number, sizeof(number));
@@ -87,22 +85,28 @@ int kv_ring_grant(struct kv_ring *ring, uid_t uid,
 {
     int rc = 0;
     bool is_new = false;
-    uint8_t key[GRANT_KEY_LEN];
+    uint8_t key[KV_GRANT_KEY_LEN];
     KV_TRY(check_answer(ring, granted, err));
     KV_TRY(kv_ring_load(ring, &granted->ident, granted->row, out, err));
     const uint32_t lease =
         granted->lease_ms < KV_LEASE_MS ? granted->lease_ms : KV_LEASE_MS;
-    grant_key(key, uid, granted->ident.version);
+    kv_ring_grant_key(key, uid, granted->ident.version);
     kv_ring_lock(ring);
-    const uint32_t at = kv_table_put(ring->grants, key, NULL, NULL, &is_new);
+    const uint32_t at =
+        kv_table_put(ring->grants, key, kv_ring_evict_grant, ring, &is_new);
     struct kv_ring_grant *row = &ring->grant_rows[at];
-    *row = (struct kv_ring_grant){.ops = granted->ops,
+    const struct kv_audit_use_counts none = {.n = {0}};
+    *row = (struct kv_ring_grant){.uid = (uint32_t)uid,
+                                  .uses = is_new ? none : row->uses,
+                                  .ops = granted->ops,
                                   .lease_ms = lease,
                                   .row_version = granted->ident.row_version,
                                   .epoch = granted->epoch,
                                   .granted_ms = kv_monotonic_ms(ring->clock),
                                   .order = ++ring->order};
     memcpy(row->vault, granted->ident.vault, KV_ID_LEN);
+    memcpy(row->version, granted->ident.version, KV_ID_LEN);
+    memcpy(row->name, granted->ident.name, sizeof(row->name));
     kv_ring_unlock(ring);
 out:
     return rc;
@@ -111,8 +115,8 @@ out:
 bool kv_ring_had_grant(struct kv_ring *ring, uid_t uid,
                        const uint8_t version[KV_ID_LEN])
 {
-    uint8_t key[GRANT_KEY_LEN];
-    grant_key(key, uid, version);
+    uint8_t key[KV_GRANT_KEY_LEN];
+    kv_ring_grant_key(key, uid, version);
     kv_ring_lock(ring);
     const bool had = kv_table_find(ring->grants, key) != KV_TABLE_NONE;
     kv_ring_unlock(ring);
@@ -139,10 +143,9 @@ int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN
                 enum kv_need need, struct kv_live *out, struct kv_err *err)
 {
     int rc = KV_RING_ASK;
-    uint32_t granted = 0;
-    uint8_t key[GRANT_KEY_LEN];
-    struct kv_live live = {.key = NULL};
-    grant_key(key, uid, version);
+    uint8_t key[KV_GRANT_KEY_LEN];
+    const int64_t now_s = kv_now_s(ring->clock);
+    kv_ring_grant_key(key, uid, version);
     kv_ring_lock(ring);
     const uint32_t at = kv_table_find(ring->grants, key);
     const uint32_t live_at = kv_table_find(ring->live, version);
@@ -150,14 +153,12 @@ int kv_ring_use(struct kv_ring *ring, uid_t uid, const uint8_t version[KV_ID_LEN
         ring->live_rows[live_at].live.ident.row_version >=
             ring->grant_rows[at].row_version &&
         grant_is_valid(ring, &ring->grant_rows[at])) {
-        granted = ring->grant_rows[at].ops;
-        live = ring->live_rows[live_at].live;
-        (void)kv_key_ref(live.key); /* for the holder of `out` */
-        rc = 0;
+        *out = ring->live_rows[live_at].live;
+        (void)kv_key_ref(out->key); /* for the holder of `out` */
+        rc = check_need(out, ring->grant_rows[at].ops, need, now_s, err);
+        if (rc == 0)
+            rc = kv_ring_count_use(&ring->grant_rows[at], need, err);
     }
     kv_ring_unlock(ring);
-    if (rc != 0)
-        return rc;
-    *out = live;
-    return check_need(&live, granted, need, kv_now_s(ring->clock), err);
+    return rc;
 }

@@ -16,7 +16,11 @@ struct kv_ring_live {
 };
 
 struct kv_ring_grant {
+    uint32_t uid;
+    uint8_t version[KV_ID_LEN];
     uint8_t vault[KV_ID_LEN];
+    char name[KV_NAME_MAX + 1];
+    struct kv_audit_use_counts uses; /* not recorded yet */
     uint32_t ops;
     uint32_t lease_ms;
     uint64_t row_version; /* of the key, at least */
@@ -31,8 +35,12 @@ struct kv_ring_beats {
     uint64_t order;
 };
 
+#define KV_GRANT_KEY_LEN (4 + KV_ID_LEN)
+#define KV_RING_LEFT_MAX 256
+
 struct kv_ring {
     const struct kv_seal *seal;
+    struct kv_anchor *anchor;
     const struct kv_clock *clock;
     atomic_bool has_service;
     pthread_rwlock_t in_use; /* read: a vault key is being used; taken before `lock` */
@@ -44,6 +52,8 @@ struct kv_ring {
     struct kv_ring_live *live_rows;
     struct kv_table *grants; /* uid, version id */
     struct kv_ring_grant *grant_rows;
+    size_t n_left; /* grants that gave way with uses that are not recorded */
+    struct kv_ring_grant left[KV_RING_LEFT_MAX];
     struct kv_table *beats; /* vault id */
     struct kv_ring_beats *beat_rows;
 };
@@ -56,5 +66,15 @@ void kv_ring_drop_live(struct kv_ring *ring, uint32_t at);
 
 void kv_ring_lock(struct kv_ring *ring);
 void kv_ring_unlock(struct kv_ring *ring);
+
+void kv_ring_grant_key(uint8_t key[KV_GRANT_KEY_LEN], uid_t uid,
+                       const uint8_t *version);
+
+/* Count a use, or refuse it (audit.uses-waiting); caller holds the lock. */
+int kv_ring_count_use(struct kv_ring_grant *grant, enum kv_need need,
+                      struct kv_err *err) KV_MUST_CHECK;
+
+/* The on_evict of the table of grants: what is not recorded is kept. */
+void kv_ring_evict_grant(void *arg, uint32_t index);
 
 #endif

@@ -60,6 +60,12 @@ enum kv_role_verb {
     KV_ROLE_KEY_REUSE = 274,      /* kv_role_key_update -> kv_role_key_made */
     KV_ROLE_BLOB_SEAL = 280,      /* kv_role_blob_rows (stored) -> one chunk */
     KV_ROLE_BLOB_OPEN = 281,      /* kv_role_blob_open -> kv_role_blob_rows (stored) */
+    /* the audit log, role_audit.h */
+    KV_ROLE_AUDIT_OPEN = 282,  /* kv_role_audit_mark -> kv_role_audit_opened */
+    KV_ROLE_AUDIT_SEAL = 283,  /* kv_role_audit_mark -> kv_role_audit_sealed */
+    KV_ROLE_AUDIT_KEYS = 284,  /* kv_role_audit_range -> kv_role_audit_keys */
+    KV_ROLE_AUDIT_CHECK = 285, /* kv_role_audit_seals -> kv_role_audit_checked */
+    KV_ROLE_AUDIT_USES = 286,  /* kv_role_audit_uses_ask -> kv_role_audit_uses */
     /* keyring asks, service answers */
     KV_ROLE_GRANT = 288, /* kv_role_grant -> kv_role_granted */
     KV_ROLE_CERT = 289,  /* kv_role_grant -> kv_msg_certs */

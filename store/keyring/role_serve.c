@@ -11,7 +11,8 @@ bool kv_role_verb_is_slow(uint16_t verb)
 {
     return (verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT) ||
            verb == KV_ROLE_KEY_REUSE || verb == KV_ROLE_BLOB_SEAL ||
-           verb == KV_ROLE_BLOB_OPEN;
+           verb == KV_ROLE_BLOB_OPEN || verb == KV_ROLE_AUDIT_OPEN ||
+           verb == KV_ROLE_AUDIT_SEAL;
 }
 
 static int bad_frame(struct kv_err *err)
@@ -164,6 +165,12 @@ int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
         return serve_beat(ring, frame, err);
     case KV_ROLE_USAGE:
         return serve_usage(ring, frame, out, err);
+    case KV_ROLE_AUDIT_OPEN:
+    case KV_ROLE_AUDIT_SEAL:
+    case KV_ROLE_AUDIT_KEYS:
+    case KV_ROLE_AUDIT_CHECK:
+    case KV_ROLE_AUDIT_USES:
+        return kv_role_serve_audit(serve, frame, out, err);
     default: /* the verb is a number from outside */
         return kv_role_serve_key(serve, frame, out, err);
     }

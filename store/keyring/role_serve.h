@@ -31,4 +31,8 @@ int kv_role_serve_blob(const struct kv_serve *serve, const struct kv_frame *fram
 int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
+/* The AUDIT_* verbs, in role_serve_audit.c; called by kv_role_serve. */
+int kv_role_serve_audit(const struct kv_serve *serve, const struct kv_frame *frame,
+                        struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
+
 #endif

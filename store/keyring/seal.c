@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/keyring/audit_keys.h"
+
 #define ROW_VERSION 1
 #define ROW_ALG_AES_256_GCM 1
 #define NONCE_LEN 12
@@ -33,6 +35,7 @@ struct kv_seal {
     uint8_t installation[KV_ID_LEN];
     struct kv_secret wrap_key;
     struct kv_secret blob_key;
+    struct kv_secret audit_key;
     EVP_CIPHER *gcm;
     const struct kv_rand *rand;
 };
@@ -65,6 +68,9 @@ int kv_seal_new(struct kv_seal **out, const uint8_t installation[KV_ID_LEN],
     seal->rand = rand;
     KV_TRY(derive(root, installation, wrap_label, &seal->wrap_key));
     KV_TRY(derive(root, installation, blob_root_label, &seal->blob_key));
+    KV_TRY(kv_secret_init(&seal->audit_key, KV_AUDIT_KEY_LEN));
+    KV_TRY(kv_audit_key((struct kv_bytes){root->data, root->len}, installation,
+                        seal->audit_key.data));
     seal->gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", "provider=default");
     rc = seal->gcm != NULL ? 0 : KV_E_CRYPTO;
 out:
@@ -82,6 +88,7 @@ void kv_seal_free(struct kv_seal *seal)
         return;
     kv_secret_free(&seal->wrap_key);
     kv_secret_free(&seal->blob_key);
+    kv_secret_free(&seal->audit_key);
     EVP_CIPHER_free(seal->gcm);
     free(seal);
 }
@@ -89,6 +96,11 @@ void kv_seal_free(struct kv_seal *seal)
 const uint8_t *kv_seal_installation(const struct kv_seal *seal)
 {
     return seal->installation;
+}
+
+const uint8_t *kv_seal_audit_key(const struct kv_seal *seal)
+{
+    return seal->audit_key.data;
 }
 
 int kv_seal_vault_key_wrap(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],

@@ -33,6 +33,9 @@ void kv_seal_free(struct kv_seal *seal);
 
 const uint8_t *kv_seal_installation(const struct kv_seal *seal);
 
+/* The audit key (audit_keys.h), KV_AUDIT_KEY_LEN bytes. */
+const uint8_t *kv_seal_audit_key(const struct kv_seal *seal);
+
 /* Make a vault key and its wrapped form. The caller frees `vault_key`. */
 int kv_seal_vault_key_new(const struct kv_seal *seal, const uint8_t vault[KV_ID_LEN],
                           uint32_t term, struct kv_secret *vault_key,

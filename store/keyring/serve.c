@@ -92,6 +92,7 @@ static int find_key(const struct kv_serve *serve, const uint8_t version[KV_ID_LE
     }
     if (rc == 0 && !serve->is_pool && kv_key_is_slow(live->key)) {
         kv_live_release(live);
+        kv_ring_uncount_use(serve->ring, serve->peer.uid, version, need);
         return KV_SERVE_SLOW;
     }
     return rc;

@@ -17,7 +17,10 @@ void kv_room_init(struct kv_room *room)
     KV_ASSERT(kv_rand_fill(kv_rand_system(), room->root.data, KV_ROOT_LEN) == 0);
     KV_ASSERT(kv_seal_new(&room->seal, installation, &room->root, kv_rand_system()) ==
               0);
-    KV_ASSERT(kv_ring_new(&room->ring, room->seal, &room->clock.clock) == 0);
+    KV_ASSERT(kv_anchor_new(&room->anchor, kv_seal_audit_key(room->seal), -1, NULL) ==
+              0);
+    KV_ASSERT(kv_ring_new(&room->ring, room->seal, room->anchor, &room->clock.clock) ==
+              0);
     kv_buf_init(&room->wrapped, 256);
     KV_ASSERT(kv_ring_vault_key_new(room->ring, kv_room_vault, KV_ROOM_TERM,
                                     &room->wrapped, NULL) == 0);
@@ -26,6 +29,7 @@ void kv_room_init(struct kv_room *room)
 void kv_room_fini(struct kv_room *room)
 {
     kv_ring_free(room->ring);
+    kv_anchor_free(room->anchor);
     kv_seal_free(room->seal);
     kv_secret_free(&room->root);
     kv_buf_free(&room->wrapped);

@@ -13,6 +13,7 @@ struct kv_room {
     struct kv_clock_manual clock;
     struct kv_secret root;
     struct kv_seal *seal;
+    struct kv_anchor *anchor; /* in memory only */
     struct kv_ring *ring;
     struct kv_buf wrapped; /* of the vault key */
 };
