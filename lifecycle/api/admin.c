@@ -253,6 +253,9 @@ out:
 const struct kv_route kv_routes_admin[] = {
     {"GET", "/keyvault/v1/status", "status", 0, false, status},
     {"GET", "/keyvault/v1/doctor", "doctor", 0, false, kv_admin_doctor},
+    {"GET", "/keyvault/v1/audit", "audit", 0, false, kv_admin_audit},
+    {"GET", "/keyvault/v1/audit/verify", "verifyAudit", 0, false,
+     kv_admin_audit_verify},
     {"GET", "/keyvault/v1/usage", "keyUsage", 0, false, kv_admin_usage},
     {"GET", "/keyvault/v1/assignments", "listAssignments", 0, false, list},
     {"POST", "/keyvault/v1/ticket", "makeTicket", 0, false, kv_admin_make_ticket},

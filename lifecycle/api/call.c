@@ -39,24 +39,29 @@ static void set_header(struct kv_http_request *request, const char *name,
         return; /* only an unusual value is refused, and the reply is right without */
 }
 
-/* Headers that every reply carries. */
-static void set_headers(struct kv_service *service, struct kv_http_request *request)
+/* Without random bytes an id is zeros: it only helps to find things. */
+static void make_id(struct kv_service *service, uint8_t id[KV_ID_LEN])
 {
-    uint8_t id[16];
+    if (kv_rand_fill(service->rand, id, KV_ID_LEN) != 0)
+        memset(id, 0, KV_ID_LEN);
+}
+
+/* Headers that every reply carries. */
+static void set_headers(struct kv_http_request *request, const uint8_t id[KV_ID_LEN])
+{
     char uuid[37];
     const char *client_id = kv_http_header(request, "x-ms-client-request-id");
-    if (kv_rand_fill(service->rand, id, sizeof(id)) == 0) {
-        kv_uuid_format(id, uuid);
-        set_header(request, "x-ms-request-id", uuid);
-    }
+    kv_uuid_format(id, uuid);
+    set_header(request, "x-ms-request-id", uuid);
     if (client_id != NULL && strlen(client_id) <= 128)
         set_header(request, "x-ms-client-request-id", client_id);
     set_header(request, "x-ms-keyvault-region", "local");
     set_header(request, "x-ms-keyvault-service-version", KV_VERSION);
 }
 
-void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
-                    int status, json_t *body)
+/* Answer a request with a JSON body, which is taken; NULL: an empty reply. */
+static void answer(struct kv_http_request *request, const uint8_t id[KV_ID_LEN],
+                   int status, json_t *body)
 {
     struct kv_buf text;
     kv_buf_init_secret(&text, REPLY_MAX);
@@ -68,7 +73,7 @@ void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
                                        "\"message\":\"out of memory\"}}");
     }
     json_decref(body);
-    set_headers(service, request);
+    set_headers(request, id);
     if (status == 503 || status == 429)
         set_header(request, "Retry-After", "1");
     struct kv_http_reply reply = {.status = status};
@@ -79,6 +84,14 @@ void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
     }
     kv_http_reply(request, &reply);
     kv_buf_free(&text);
+}
+
+void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
+                    int status, json_t *body)
+{
+    uint8_t id[KV_ID_LEN];
+    make_id(service, id);
+    answer(request, id, status, body);
 }
 
 static void drop_data(struct kv_call *call)
@@ -97,15 +110,26 @@ static void end(struct kv_call *call)
     free(call);
 }
 
-static void reply_and_end(struct kv_call *call, int status, json_t *body)
+void kv_call_send(struct kv_call *call)
 {
     struct kv_http_request *request = call->request;
+    json_t *body = call->reply;
     call->request = NULL;
+    call->reply = NULL;
     if (request != NULL)
-        kv_call_answer(call->task.service, request, status, body);
+        answer(request, call->id, call->status, body);
     else
         json_decref(body);
     end(call);
+}
+
+/* Let a reply go, once it is on record. */
+static void conclude(struct kv_call *call, int status, json_t *body, const char *code,
+                     const char *error)
+{
+    call->status = status;
+    call->reply = body;
+    kv_call_conclude(call, code, error);
 }
 
 void kv_call_reply(struct kv_call *call, int status, json_t *body)
@@ -117,7 +141,7 @@ void kv_call_reply(struct kv_call *call, int status, json_t *body)
     kv_log(call->task.service->log, KV_LOG_DEBUG, "api.reply",
            KV_S("operation", call->route != NULL ? call->route->operation : ""),
            KV_I("status", status), KV_S("principal", call->principal.id));
-    reply_and_end(call, status, body);
+    conclude(call, status, body, "", "");
 }
 
 static void json_free(void *data)
@@ -151,9 +175,21 @@ static void reply_error(struct kv_call *call, const struct kv_http_error *error,
            KV_I("status", error->status), KV_S("code", error->code),
            KV_S("error", err != NULL ? err->id : ""),
            KV_S("principal", call->principal.id), KV_S("message", message));
-    reply_and_end(call, error->status,
-                  kv_error_body(error, message, err != NULL ? err->id : NULL,
-                                err != NULL ? err->hint : NULL));
+    conclude(call, error->status,
+             kv_error_body(error, message, err != NULL ? err->id : NULL,
+                           err != NULL ? err->hint : NULL),
+             error->code, err != NULL ? err->id : "");
+}
+
+void kv_call_replace_reply(struct kv_call *call, int rc, const struct kv_err *err)
+{
+    struct kv_http_error error;
+    bool has_message = err->message[0] != '\0';
+    kv_error_map(rc != KV_E_NOMEM ? KV_E_UNAVAILABLE : rc, err->id, NULL, &error);
+    json_decref(call->reply);
+    call->status = error.status;
+    call->reply = kv_error_body(&error, has_message ? err->message : kv_code_text(rc),
+                                err->id, err->hint);
 }
 
 void kv_call_fail(struct kv_task *task, int rc, const struct kv_err *err)
@@ -182,16 +218,18 @@ static void refuse_unauthorized(struct kv_service *service,
                                 struct kv_http_request *request)
 {
     char value[512];
+    uint8_t id[KV_ID_LEN] = {0};
     struct kv_challenge challenge = {
         .domain = service->domain, .tenant = service->tenant, .port = service->port};
     struct kv_http_error error = {401, "Unauthorized", NULL};
     if (kv_challenge_format(&challenge, value, sizeof(value)) == 0)
         set_header(request, "WWW-Authenticate", value);
-    kv_call_answer(
-        service, request, 401,
-        kv_error_body(&error, "The request carries no valid bearer token.",
-                      "api.unauthorized",
-                      "get a token from the authority named in WWW-Authenticate"));
+    make_id(service, id);
+    kv_call_tell_unauthorized(service, request, id);
+    answer(request, id, 401,
+           kv_error_body(&error, "The request carries no valid bearer token.",
+                         "api.unauthorized",
+                         "get a token from the authority named in WWW-Authenticate"));
 }
 
 /* Before the body is read: a client's first request has neither token nor body, and
@@ -313,9 +351,13 @@ void kv_call_start(struct kv_service *service, struct kv_http_request *request)
 {
     struct kv_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {
-        kv_call_answer(service, request, 500, NULL);
+        static const uint8_t none[KV_ID_LEN];
+        answer(request, none, 500, NULL);
         return;
     }
+    make_id(service, call->id);
+    call->begun_us = kv_monotonic_us(service->clock);
+    call->is_health = strcmp(kv_http_path(request), "/keyvault/v1/status") == 0;
     kv_task_init(&call->task, service,
                  kv_service_vault_by_host(service, kv_http_header(request, "host")),
                  kv_call_fail);
@@ -445,11 +487,6 @@ static int check_ready(struct kv_call *call, struct kv_err *err)
     return KV_E_UNAVAILABLE;
 }
 
-static bool is_status(const struct kv_call *call)
-{
-    return strcmp(kv_http_path(call->request), "/keyvault/v1/status") == 0;
-}
-
 static void dispatch(struct kv_call *call)
 {
     struct kv_err err = KV_ERR_INIT;
@@ -459,7 +496,7 @@ static void dispatch(struct kv_call *call)
         end(call);
         return;
     }
-    if (!is_status(call))
+    if (!call->is_health)
         KV_TRY(check_ready(call, &err));
     KV_TRY(check_version(call, &err));
     KV_TRY(check_route(call, &match, &err));
@@ -472,7 +509,7 @@ out:
     if (rc != 0)
         kv_call_fail(&call->task, rc, &err);
     else
-        call->route->run(call);
+        kv_call_admit(call);
 }
 
 /* --- shared by handlers ------------------------------------------------------------

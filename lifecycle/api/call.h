@@ -31,6 +31,12 @@ struct kv_call {
     unsigned n_attempts;         /* runs that ended in a row conflict */
     bool is_local;               /* came over api.sock */
     unsigned n_waits;            /* for keys of a token's issuer */
+    bool is_health;              /* asks for the state of the service: not audited */
+    bool is_told;                /* the audit log has a record of the request */
+    uint8_t id[KV_ID_LEN];       /* x-ms-request-id */
+    int64_t begun_us;            /* monotonic */
+    int status;                  /* of the reply, which waits for its record */
+    json_t *reply;
 };
 
 /* One row of the routing table. */

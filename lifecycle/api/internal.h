@@ -63,6 +63,12 @@ void kv_admin_check(struct kv_call *call);
 void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
                     int status, json_t *body);
 
+/* Send call->reply and end the call. */
+void kv_call_send(struct kv_call *call);
+
+/* Put an error (503, 500) in the place of a reply that must not leave. */
+void kv_call_replace_reply(struct kv_call *call, int rc, const struct kv_err *err);
+
 /* --- authority.c ----------------------------------------------------------------- */
 
 /* Whether a request is for the token authority: "/TENANT/oauth2/v2.0/token",
@@ -74,6 +80,30 @@ bool kv_authority_serves(const struct kv_http_request *request);
  * RFC 7523 §2.2). Errors are those of OAuth (RFC 6749 §5.2), with the numbers that
  * clients of the contract know. */
 void kv_authority_start(struct kv_service *service, struct kv_http_request *request);
+/* --- audited.c -------------------------------------------------------------------- */
+
+/* Whether the call has records: not before the service is ready, nor for its state. */
+bool kv_call_is_audited(const struct kv_call *call);
+
+/* Record the request, then run the handler. */
+void kv_call_admit(struct kv_call *call);
+
+/* Record what came of it (call->status; code and error id, "" for none), then
+ * kv_call_send. */
+void kv_call_conclude(struct kv_call *call, const char *code, const char *error);
+
+/* Record, or count, a request without a valid token. */
+void kv_call_tell_unauthorized(struct kv_service *service,
+                               const struct kv_http_request *request,
+                               const uint8_t *id);
+
+/* --- audit.c ---------------------------------------------------------------------- */
+
+/* GET /keyvault/v1/audit: where the log stands. GET /keyvault/v1/audit/verify: check
+ * it.
+ */
+void kv_admin_audit(struct kv_call *call);
+void kv_admin_audit_verify(struct kv_call *call);
 
 /* --- admin.c --------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define BATCH_MAX (4U << 20)
-#define NEW_FILE "audit.new"
+#define NEW_FILE "new"
 
 int kv_audit_segment_init(struct kv_audit_segment *segment, const char *dir,
                           const struct kv_clock *clock, struct kv_err *err)

@@ -114,6 +114,8 @@ KV_COMMAND(kv_access_list_run);
 KV_COMMAND(kv_access_policy_run);
 KV_COMMAND(kv_access_revoke_run);
 KV_COMMAND(kv_init_run);
+KV_COMMAND(kv_audit_show_run);
+KV_COMMAND(kv_audit_verify_run);
 KV_COMMAND(kv_status_run);
 KV_COMMAND(kv_doctor_run);
 KV_COMMAND(kv_completion_run);

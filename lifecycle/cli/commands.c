@@ -290,6 +290,24 @@ static const struct kv_flag access_flags[] = {
     {0},
 };
 
+static const struct kv_flag audit_show[] = {
+    {"since", "TIME", "10m, 2h, 3d, or 2026-11-24T22:00:00Z"},
+    {"principal", "PRINCIPAL", "what this one asked for, for example unix:alice"},
+    {0},
+};
+
+static const struct kv_flag audit_verify[] = {
+    {"state", "DIR",
+     "with DIR: the state directory whose keyring knows the key (DIR/..)"},
+    {0},
+};
+
+static const char audit_notes[] =
+    "Without DIR the running service checks its log. With DIR the log there is "
+    "checked,\n"
+    "by the keyring of the state directory, while no daemon runs. Exit code 1 when it\n"
+    "is damaged: flip, drop, reorder, truncate or splice, with file and line.";
+
 static const struct kv_flag doctor_flags[] = {
     {"as", "USER|UID", "look as this user: what may he read, load and sign with"},
     {0},
@@ -512,6 +530,10 @@ const struct kv_command kv_commands[] = {
         grant_notes, kv_access_revoke_run),
     ROW("init", NULL, "", "Make the ticket of the first administrator, or redeem it",
         init_flags, init_notes, kv_init_run),
+    ROW("audit", "show", "[DIR]", "Show the audit log", audit_show, NULL,
+        kv_audit_show_run),
+    ROW("audit", "verify", "[DIR]", "Check that the audit log is whole", audit_verify,
+        audit_notes, kv_audit_verify_run),
     ROW("status", NULL, "", "Show the state of the service and its vaults", none, NULL,
         kv_status_run),
     ROW("doctor", NULL, "[URI|FILE]", "Find out why something does not work",

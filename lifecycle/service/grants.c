@@ -17,6 +17,7 @@
 
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/service/internal.h"
+#include "lifecycle/service/key_audit.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/right.h"
 #include "store/core/b64.h"
@@ -33,7 +34,8 @@ struct question {
     char after[KV_NAME_MAX + 1];
     struct kv_principal principal;
     uint32_t ops;
-    uint64_t epoch; /* of the service when the decision began */
+    uint64_t epoch;        /* of the service when the decision began */
+    struct kv_buf granted; /* the answer, until it is on record */
 };
 
 static struct question *question_of(struct kv_task *task)
@@ -41,14 +43,38 @@ static struct question *question_of(struct kv_task *task)
     return (struct question *)task;
 }
 
+static bool is_use(const struct question *question)
+{
+    return question->verb == KV_ROLE_GRANT && question->grant.is_info == 0;
+}
+
+/* What the audit log hears of a question. */
+static struct kv_key_audit facts_of(const struct question *question)
+{
+    struct kv_key_audit facts = {.principal = question->principal.id,
+                                 .asked = &question->grant,
+                                 .name = question->uri.name};
+    if (question->grant.has_version != 0)
+        facts.version = question->grant.version;
+    if (question->task.vault != &question->task.service->system)
+        facts.vault = question->task.vault;
+    return facts;
+}
+
 static void answer(struct question *question, int rc, const struct kv_buf *payload,
                    const struct kv_err *err)
 {
     struct kv_service *service = question->task.service;
+    if (rc != 0 && is_use(question)) {
+        struct kv_key_audit facts = facts_of(question);
+        facts.error = err != NULL ? err->id : "";
+        kv_key_audit_refuse(service, &facts);
+    }
     if (service->keyring != NULL)
         kv_keyring_answer(service->keyring, question->id, question->verb, rc, payload,
                           err);
     kv_task_fini(&question->task);
+    kv_buf_free(&question->granted);
     free(question);
 }
 
@@ -117,13 +143,40 @@ static uint64_t epoch_of(const struct question *question)
     return vault->epoch <= question->epoch ? vault->epoch : question->epoch;
 }
 
+/* The grant is on record: it may be given. */
+static void on_recorded(void *arg, int rc, const struct kv_err *err)
+{
+    struct question *question = arg;
+    question->task.service->n_running--;
+    answer(question, rc != 0 ? KV_E_UNAVAILABLE : 0, &question->granted, err);
+}
+
+static void give(struct question *question, const struct kv_row *row)
+{
+    struct kv_service *service = question->task.service;
+    struct kv_err err = KV_ERR_INIT;
+    int rc = kv_buf_status(&question->granted);
+    if (rc != 0 || !is_use(question) || service->audit == NULL) {
+        answer(question, rc, &question->granted, NULL);
+        return;
+    }
+    struct kv_key_audit facts = facts_of(question);
+    facts.name = row->key.name;
+    facts.version = row->key.version;
+    facts.ops = question->ops;
+    rc = kv_key_audit_grant(service, &facts, on_recorded, question, &err);
+    if (rc == 0)
+        service->n_running++;
+    else
+        answer(question, rc, NULL, &err);
+}
+
 static void reply_grant(struct kv_task *task)
 {
     struct question *question = question_of(task);
     const struct kv_row *row = &task->object.row;
     struct kv_role_granted granted;
     struct kv_uri uri = {.collection = KV_URI_KEYS, .has_version = true};
-    struct kv_buf payload;
     memset(&granted, 0, sizeof(granted));
     kv_row_ident(row, &granted.ident);
     granted.ops = question->ops;
@@ -142,9 +195,8 @@ static void reply_grant(struct kv_task *task)
     kv_log(task->service->log, KV_LOG_INFO, "grant.given",
            KV_S("principal", question->principal.id), KV_I("uid", question->uid),
            KV_S("key", row->key.name), KV_I("ops", granted.ops));
-    kv_buf_init(&payload, KV_FRAME_MAX_ROLE);
-    kv_role_granted_put(&payload, &granted);
-    answer_payload(question, &payload);
+    kv_role_granted_put(&question->granted, &granted);
+    give(question, row);
 }
 
 /* There is no such key, or its name is that of a deleted one: who may use it hears. */
@@ -514,6 +566,7 @@ void kv_grants_question(void *arg, uint32_t id, uint16_t verb, struct kv_bytes p
         return;
     }
     kv_task_init(&question->task, service, &service->system, fail);
+    kv_buf_init(&question->granted, KV_FRAME_MAX_ROLE);
     question->id = id;
     question->verb = verb;
     int rc = read_question(question, payload);

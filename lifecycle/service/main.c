@@ -22,15 +22,18 @@
 #include <uv.h>
 
 #include "lifecycle/api/call.h"
+#include "lifecycle/audit/audit.h"
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
 #include "lifecycle/certs/engine.h"
 #include "lifecycle/service/assignments.h"
+#include "lifecycle/service/audit_task.h"
 #include "lifecycle/service/boot.h"
 #include "lifecycle/service/grants.h"
 #include "lifecycle/service/harden.h"
 #include "lifecycle/service/identity.h"
+#include "lifecycle/service/key_audit.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/oidc.h"
 #include "lifecycle/service/options.h"
@@ -63,6 +66,8 @@ struct app {
     char token[KV_TOKEN_TEXT_LEN + 2];
     char tls_names[512];
     char db_dir[4096]; /* of the store */
+    char audit_dir[4096];
+    unsigned n_beats;
     bool is_booting;
     bool is_listening;
     bool is_stopping;
@@ -95,6 +100,12 @@ static void on_keyring_closed(void *arg)
     app->service.store->ops->close(app->service.store, on_store_closed, app);
 }
 
+static void on_audit_closed(void *arg)
+{
+    struct app *app = arg;
+    kv_keyring_close(app->service.keyring, on_keyring_closed, app);
+}
+
 /* Nothing may use link or store once they close: wait for the running tasks. What they
  * still want of the keyring (a large key takes seconds) is of no use to anyone. */
 static void on_idle(uv_timer_t *timer)
@@ -105,7 +116,7 @@ static void on_idle(uv_timer_t *timer)
     if (app->service.n_running > 0)
         return;
     (void)uv_timer_stop(timer);
-    kv_keyring_close(app->service.keyring, on_keyring_closed, app);
+    kv_audit_finish(&app->service, on_audit_closed, app);
 }
 
 static void on_http_stopped(void *arg)
@@ -308,7 +319,7 @@ static void boot(struct app *app)
         !kv_keyring_is_connected(app->service.keyring))
         return;
     app->is_booting = true;
-    if (kv_boot_start(&app->service, &app->boot, on_booted, app) != 0)
+    if (kv_audit_boot(&app->service, &app->boot, on_booted, app) != 0)
         app->is_booting = false;
 }
 
@@ -339,8 +350,13 @@ static void on_retry(uv_timer_t *timer)
 static void on_beat(uv_timer_t *timer)
 {
     struct app *app = timer->data;
+    /* While nothing can be recorded, grants end with their lease. */
+    if (app->service.audit != NULL && !kv_audit_is_running(app->service.audit))
+        return;
     for (size_t i = 0; i < app->service.n_vaults; i++)
         kv_service_beat(&app->service, app->service.vaults[i]);
+    if (++app->n_beats % KV_KEY_AUDIT_S == 0)
+        kv_key_audit_uses(&app->service, NULL, NULL);
 }
 
 /* --- start
@@ -395,6 +411,7 @@ static int restrict_paths(struct app *app, const char *db, struct kv_err *err)
         {"/run/systemd", KV_ALLOW_READ},
         {"/run/nscd", KV_ALLOW_READ},
         {db, KV_ALLOW_STORE},
+        {app->audit_dir, KV_ALLOW_STORE},
         {options->run, KV_ALLOW_WRITE},
         {dir_of(options->token_out, dirs[0], sizeof(dirs[0])), KV_ALLOW_WRITE},
         {dir_of(options->ca_out, dirs[1], sizeof(dirs[1])), KV_ALLOW_WRITE},
@@ -510,6 +527,7 @@ static int start(struct app *app, struct kv_err *err)
     if (n < 0 || (size_t)n >= sizeof(app->db_dir))
         return kv_err_set(err, KV_E_TOO_BIG, "service.usage", "--dir is too long");
     KV_TRY(make_dir(db, err));
+    KV_TRY(kv_audit_place(&app->options, app->audit_dir, sizeof(app->audit_dir), err));
     read_token(app);
     app->service.loop = &app->loop;
     KV_TRY(kv_oidc_new(&app->service.oidc, &app->service, app->options.oidc_issuers,
@@ -521,6 +539,7 @@ static int start(struct app *app, struct kv_err *err)
     KV_TRY(open_service(app, err));
     KV_TRY(open_store(app, db, err));
     KV_TRY(open_keyring(app, err));
+    KV_TRY(kv_audit_setup(&app->service, &app->options, app->audit_dir, err));
     KV_TRY(open_http(app, err));
     open_timers(app);
     kv_oidc_start(app->service.oidc);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lifecycle/audit/audit.h"
 #include "store/core/str.h"
 
 const char kv_service_usage[] =
@@ -29,6 +30,10 @@ const char kv_service_usage[] =
     "  --oidc-issuer SETTINGS\n"
     "                       name=N,issuer=URL[,audience=A][,tenant=T][,ca-file=F]\n"
     "                       [,at-jwt=on]: accept its tokens; up to 8 of them\n"
+    "  --audit-dir DIR      the audit log (default: audit in the state directory)\n"
+    "  --audit-bytes N      size at which a new file of it begins (default 268435456)\n"
+    "  --audit-keep N       so many files are kept (default 90)\n"
+    "  --no-audit           record nothing\n"
     "  --log FORMAT         auto, text, json or journald (default auto)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --ready-fd N         write \"ready\\n\" there once requests are served\n"
@@ -47,6 +52,10 @@ enum {
     OPT_PORT_OUT,
     OPT_DOMAIN,
     OPT_OIDC_ISSUER,
+    OPT_AUDIT_DIR,
+    OPT_AUDIT_BYTES,
+    OPT_AUDIT_KEEP,
+    OPT_NO_AUDIT,
     OPT_LOG,
     OPT_LOG_LEVEL,
     OPT_READY_FD,
@@ -67,6 +76,10 @@ static const struct option long_options[] = {
     {"port-out", required_argument, NULL, OPT_PORT_OUT},
     {"domain", required_argument, NULL, OPT_DOMAIN},
     {"oidc-issuer", required_argument, NULL, OPT_OIDC_ISSUER},
+    {"audit-dir", required_argument, NULL, OPT_AUDIT_DIR},
+    {"audit-bytes", required_argument, NULL, OPT_AUDIT_BYTES},
+    {"audit-keep", required_argument, NULL, OPT_AUDIT_KEEP},
+    {"no-audit", no_argument, NULL, OPT_NO_AUDIT},
     {"log", required_argument, NULL, OPT_LOG},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
@@ -182,6 +195,35 @@ static bool take_text(struct kv_service_options *out, int option, const char *te
     case OPT_DOMAIN:
         out->domain = text;
         return true;
+    case OPT_AUDIT_DIR:
+        out->audit_dir = text;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Options of the audit log; false: none of them. */
+static bool take_audit(struct kv_service_options *out, int option, const char *text,
+                       int *rc, struct kv_err *err)
+{
+    int64_t number = 0;
+    switch (option) {
+    case OPT_AUDIT_BYTES:
+        *rc = kv_str_to_i64(text, 65536, INT64_MAX, &number);
+        if (*rc != 0)
+            *rc = bad(err, "--audit-bytes wants 65536 or more");
+        out->audit_bytes = (uint64_t)number;
+        return true;
+    case OPT_AUDIT_KEEP:
+        *rc = kv_str_to_i64(text, 2, 65536, &number);
+        if (*rc != 0)
+            *rc = bad(err, "--audit-keep wants 2 to 65536");
+        out->audit_keep = (unsigned)number;
+        return true;
+    case OPT_NO_AUDIT:
+        out->is_audit_off = true;
+        return true;
     default:
         return false;
     }
@@ -192,8 +234,8 @@ static int take_option(struct kv_service_options *out, int option, const char *t
 {
     int64_t number = 0;
     int rc = 0;
-    if (take_text(out, option, text))
-        return 0;
+    if (take_text(out, option, text) || take_audit(out, option, text, &rc, err))
+        return rc;
     switch (option) {
     case OPT_KEYRING_UID:
         rc = read_number(text, UINT32_MAX - 1, &number, err,
@@ -266,6 +308,8 @@ int kv_service_options_read(struct kv_service_options *out, int argc, char **arg
                                        .admin_uid = nobody,
                                        .api_mode = 0660,
                                        .domain = "vault.localhost",
+                                       .audit_bytes = KV_AUDIT_SEGMENT_BYTES,
+                                       .audit_keep = KV_AUDIT_KEEP,
                                        .log_format = kv_log_format_auto(STDERR_FILENO),
                                        .log_level = KV_LOG_INFO,
                                        .ready_fd = -1};

@@ -28,6 +28,10 @@ struct kv_service_options {
     const char *domain;
     const char *oidc_issuers[KV_SERVICE_ISSUERS_MAX]; /* kv_oidc_read */
     size_t n_oidc_issuers;
+    const char *audit_dir; /* NULL: DIR/audit */
+    bool is_audit_off;     /* nothing is recorded */
+    uint64_t audit_bytes;  /* of one segment */
+    unsigned audit_keep;   /* segments */
     enum kv_log_format log_format;
     enum kv_log_level log_level;
     int ready_fd; /* -1: none */

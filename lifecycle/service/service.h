@@ -18,6 +18,7 @@ struct kv_principals;
 struct kv_engine;
 struct kv_identity;
 struct kv_oidc;
+struct kv_audit;
 
 struct kv_access_policies; /* auth/policies.h */
 
@@ -78,7 +79,9 @@ struct kv_service {
     struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
     struct kv_identity *identity;       /* service/identity.h */
     struct kv_oidc *oidc;               /* service/oidc.h; NULL in tests */
+    struct kv_audit *audit;             /* audit/audit.h; NULL: there is none */
     size_t n_running;                   /* operations of tasks under way */
+    bool is_telling_uses;               /* service/key_audit.h */
     bool is_stopping;                   /* no task may start another operation */
     bool is_ready;                      /* vaults, assignments and token are loaded */
     bool has_token;

@@ -191,6 +191,48 @@ static bool user_is_valid(const char *text)
     return true;
 }
 
+int kv_config_size(const char *text, int64_t *out)
+{
+    char digits[20];
+    static const struct {
+        char unit;
+        int64_t bytes;
+    } units[] = {{'K', 1024}, {'M', 1024 * 1024}, {'G', 1024 * 1024 * 1024}, {'\0', 1}};
+    const int64_t min = 65536;
+    const int64_t max = (int64_t)1 << 40;
+    int64_t number = 0;
+    size_t n = strspn(text, "0123456789");
+    kv_str_cut(digits, sizeof(digits), text, n);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (text[n] != units[i].unit || (text[n] != '\0' && text[n + 1] != '\0'))
+            continue;
+        if (kv_str_to_i64(digits, 1, max / units[i].bytes, &number) != 0 ||
+            number * units[i].bytes < min)
+            return KV_E_INVALID;
+        *out = number * units[i].bytes;
+        return 0;
+    }
+    return KV_E_INVALID;
+}
+
+static bool size_is_valid(const char *text)
+{
+    int64_t bytes = 0;
+    return strlen(text) < sizeof(((struct kv_config *)0)->audit_size) &&
+           kv_config_size(text, &bytes) == 0;
+}
+
+static bool keep_is_valid(const char *text)
+{
+    int64_t n = 0;
+    return kv_str_to_i64(text, 2, 65536, &n) == 0;
+}
+
+static bool directory_is_valid(const char *text)
+{
+    return text[0] == '/' && strlen(text) < PATH_MAX - 64;
+}
+
 static const char *const levels[] = {"error", "warn", "info", "debug"};
 static const char *const formats[] = {"auto", "text", "json", "journald"};
 
@@ -260,6 +302,10 @@ static const struct rule {
     {"oidc-issuer|audience", word_is_valid, "a text without commas"},
     {"oidc-issuer|tenant", tenant_is_valid, "a UUID"},
     {"oidc-issuer|ca-file", path_is_valid, "an absolute path"},
+    {"audit|directory", directory_is_valid,
+     "an absolute path, for example \"/var/lib/keyvault/audit\""},
+    {"audit|segment-size", size_is_valid, "64K to 1024G, for example 256M"},
+    {"audit|keep", keep_is_valid, "2 to 65536 segments"},
     {"log|level", level_is_valid, "error, warn, info or debug"},
     {"log|format", format_is_valid, "auto, text, json or journald"},
 };
@@ -387,6 +433,9 @@ static void take_all(cfg_t *root, struct kv_config *out)
     take(root, "keyring|prepared-nonces", out->prepared_nonces,
          sizeof(out->prepared_nonces));
     take(root, "service|user", out->service_user, sizeof(out->service_user));
+    take(root, "audit|directory", out->audit_dir, sizeof(out->audit_dir));
+    take(root, "audit|segment-size", out->audit_size, sizeof(out->audit_size));
+    take(root, "audit|keep", out->audit_keep, sizeof(out->audit_keep));
     take(root, "log|format", out->log_format, sizeof(out->log_format));
     out->allow_swap = cfg_getbool(root, "keyring|allow-swap") == cfg_true;
     const char *level = cfg_getstr(root, "log|level");
@@ -403,6 +452,9 @@ static int parse_text(const char *text, struct kv_config *out)
         CFG_STR("user", NULL, CFGF_NONE), CFG_BOOL("allow-swap", cfg_false, CFGF_NONE),
         CFG_STR("prepared-nonces", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t service[] = {CFG_STR("user", NULL, CFGF_NONE), CFG_END()};
+    static cfg_opt_t audit[] = {CFG_STR("directory", NULL, CFGF_NONE),
+                                CFG_STR("segment-size", NULL, CFGF_NONE),
+                                CFG_STR("keep", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t log[] = {CFG_STR("level", NULL, CFGF_NONE),
                               CFG_STR("format", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t issuer[] = {
@@ -414,6 +466,7 @@ static int parse_text(const char *text, struct kv_config *out)
         CFG_SEC("keyring", keyring, CFGF_NONE),
         CFG_SEC("service", service, CFGF_NONE),
         CFG_SEC("oidc-issuer", issuer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("audit", audit, CFGF_NONE),
         CFG_SEC("log", log, CFGF_NONE),
         CFG_END()};
     cfg_t *root = cfg_init(top, CFGF_NONE);

@@ -9,8 +9,10 @@
 #ifndef KV_LIFECYCLE_SUPERVISOR_CONFIG_H
 #define KV_LIFECYCLE_SUPERVISOR_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lifecycle/supervisor/user.h"
 #include "store/core/err.h"
@@ -30,7 +32,10 @@ struct kv_config {
     char prepared_nonces[8]; /* "auto", "on" or "off" */
     bool allow_swap;         /* start even if memory cannot be locked */
     enum kv_log_level log_level;
-    char log_format[16]; /* "auto", "text", "json" or "journald" */
+    char audit_dir[PATH_MAX]; /* "" = audit in the state directory */
+    char audit_size[16];      /* of a segment: "256M"; "" = not set */
+    char audit_keep[8];       /* segments; "" = not set */
+    char log_format[16];      /* "auto", "text", "json" or "journald" */
     size_t n_oidc_issuers;
     char oidc_issuers[KV_CONFIG_ISSUERS_MAX][KV_CONFIG_ISSUER_MAX]; /* --oidc-issuer */
 };
@@ -50,6 +55,9 @@ int kv_config_parse(const char *text, size_t len, const char *file,
  * (config.unreadable). */
 int kv_config_load(const char *file, struct kv_config *out,
                    struct kv_err *err) KV_MUST_CHECK;
+
+/* "256M" or bytes: what a size option takes, 64K to 1T. KV_E_INVALID. */
+int kv_config_size(const char *text, int64_t *out) KV_MUST_CHECK;
 
 /* Whether the text is HOST:PORT or [ADDRESS]:PORT with a port of 0 to 65535. */
 bool kv_config_listen_is_valid(const char *text);

@@ -10,14 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A directory below the state that one role owns. */
-static int make_owned(const char *parent, const char *name, const struct kv_user *owner,
-                      struct kv_err *err)
+/* A directory that one role owns. */
+static int make_owned_path(const char *path, const struct kv_user *owner,
+                           struct kv_err *err)
 {
-    char path[PATH_MAX];
-    int rc = kv_path_join(path, parent, name, err);
-    if (rc != 0)
-        return rc;
+    int rc = 0;
     if (mkdir(path, 0700) == 0) {
         if (chown(path, owner->uid, owner->gid) != 0)
             rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
@@ -25,6 +22,14 @@ static int make_owned(const char *parent, const char *name, const struct kv_user
         rc = kv_err_errno(err, errno, "supervisor.bad-directory", path);
     }
     return rc;
+}
+
+static int make_owned(const char *parent, const char *name, const struct kv_user *owner,
+                      struct kv_err *err)
+{
+    char path[PATH_MAX];
+    int rc = kv_path_join(path, parent, name, err);
+    return rc != 0 ? rc : make_owned_path(path, owner, err);
 }
 
 /* Both roles bind their sockets in the run directory; the sticky bit keeps each from
@@ -95,6 +100,10 @@ static int make_dirs(struct kv_setup *setup, struct kv_err *err)
         rc = make_owned(state, "keyring", &setup->keyring_user, err);
     if (rc == 0)
         rc = make_owned(state, "db", &setup->service_user, err);
+    if (rc == 0)
+        rc = setup->config.audit_dir[0] != '\0'
+                 ? make_owned_path(setup->config.audit_dir, &setup->service_user, err)
+                 : make_owned(state, "audit", &setup->service_user, err);
     if (rc == 0)
         rc = make_run_dir(setup, err);
     return rc == 0 ? make_private_dir(setup, err) : rc;

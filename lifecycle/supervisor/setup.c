@@ -99,6 +99,19 @@ static void add_common(struct kv_args *args, const struct kv_setup *setup)
     kv_args_set(args, "--log", log_format(setup));
 }
 
+static void add_audit(struct kv_args *args, const struct kv_config *config)
+{
+    int64_t bytes = 0;
+    if (config->audit_dir[0] != '\0')
+        kv_args_set(args, "--audit-dir", config->audit_dir);
+    if (kv_config_size(config->audit_size, &bytes) == 0) {
+        kv_args_add(args, "--audit-bytes");
+        kv_args_addf(args, "%lld", (long long)bytes);
+    }
+    if (config->audit_keep[0] != '\0')
+        kv_args_set(args, "--audit-keep", config->audit_keep);
+}
+
 void kv_setup_children(struct kv_setup *setup)
 {
     struct kv_child *keyring = &setup->supervisor.children[0];
@@ -128,4 +141,5 @@ void kv_setup_children(struct kv_setup *setup)
         kv_args_add(&service->args, "--oidc-issuer");
         kv_args_add(&service->args, setup->config.oidc_issuers[i]);
     }
+    add_audit(&service->args, &setup->config);
 }

@@ -11,7 +11,7 @@
 #include "store/core/err.h"
 #include "store/keyring/audit_keys.h"
 
-#define KV_ANCHOR_FILE "audit.anchor" /* below the keyring's directory */
+#define KV_ANCHOR_FILE "anchor" /* below the keyring's directory */
 
 struct kv_anchor;
 

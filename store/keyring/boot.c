@@ -196,6 +196,32 @@ int kv_boot_anchor(const struct kv_boot *boot, struct kv_anchor **out,
     return kv_anchor_new(out, kv_seal_audit_key(boot->seal), fd, err);
 }
 
+int kv_boot_tell_audit(const struct kv_boot *boot, int fd, struct kv_err *err)
+{
+    int rc = 0;
+    struct stat st;
+    struct kv_buf out;
+    struct kv_anchor *anchor = NULL;
+    struct kv_audit_mark last;
+    kv_buf_init_secret(&out, KV_BOOT_AUDIT_LEN);
+    if (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode))
+        return kv_err_set(err, KV_E_INVALID, "options.bad-value",
+                          "--audit-key-fd: the descriptor is no pipe");
+    KV_TRY(kv_boot_anchor(boot, &anchor, err));
+    kv_anchor_last(anchor, &last);
+    kv_wire_put_raw(&out, kv_seal_audit_key(boot->seal), KV_AUDIT_KEY_LEN);
+    kv_wire_put_u64(&out, last.segment);
+    kv_wire_put_u64(&out, last.seq);
+    kv_wire_put_raw(&out, last.mac, KV_AUDIT_MAC_LEN);
+    KV_TRY(kv_buf_status(&out));
+    if (write(fd, out.data, out.len) != (ssize_t)out.len)
+        rc = kv_err_errno(err, errno, "notify.failed", "--audit-key-fd");
+out:
+    kv_anchor_free(anchor);
+    kv_buf_free(&out);
+    return rc;
+}
+
 void kv_boot_close(struct kv_boot *boot)
 {
     kv_seal_free(boot->seal);

@@ -34,6 +34,11 @@ int kv_boot_open(struct kv_boot *boot, const struct kv_boot_config *config,
 /* Open what the keyring remembers of the audit log; free with kv_anchor_free. */
 int kv_boot_anchor(const struct kv_boot *boot, struct kv_anchor **out,
                    struct kv_err *err) KV_MUST_CHECK;
+/* Write the audit key and the last mark (segment u64, seq u64, MAC) to a pipe: for a
+ * check of the log while nothing runs. KV_E_INVALID (options.bad-value): no pipe. */
+#define KV_BOOT_AUDIT_LEN (KV_AUDIT_KEY_LEN + 16 + KV_AUDIT_MAC_LEN)
+int kv_boot_tell_audit(const struct kv_boot *boot, int fd,
+                       struct kv_err *err) KV_MUST_CHECK;
 void kv_boot_close(struct kv_boot *boot);
 
 #endif

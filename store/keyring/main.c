@@ -270,6 +270,8 @@ static int open_and_serve(struct process *process, struct kv_err *err)
     int rc = 0;
     if (process->options.only_init)
         return 0;
+    if (process->options.audit_key_fd >= 0)
+        return kv_boot_tell_audit(&process->boot, process->options.audit_key_fd, err);
     KV_TRY(kv_keys_init(err));
     KV_TRY(serve(process, err));
     kv_keys_fini();
@@ -319,7 +321,9 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     (void)umask(077); /* returns the old one, no failure */
-    kv_sandbox_close_inherited(process.options.ready_fd);
+    kv_sandbox_close_inherited(process.options.audit_key_fd >= 0
+                                   ? process.options.audit_key_fd
+                                   : process.options.ready_fd);
     if (kv_wiping_install() != 0 ||
         kv_log_open(&process.log, process.options.log_format, KV_LOG_INFO,
                     STDERR_FILENO, "keyvault-keyring", kv_clock_system()) != 0 ||

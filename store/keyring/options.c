@@ -23,6 +23,7 @@ enum option_id {
     OPT_PREPARED_NONCES,
     OPT_THREADS,
     OPT_READY_FD,
+    OPT_AUDIT_KEY_FD,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -47,6 +48,9 @@ const char kv_options_usage[] =
     "                       time; auto: only where no hypervisor copies the machine\n"
     "  --threads N          loop threads; default: one for each CPU\n"
     "  --ready-fd N         write one byte there when clients may connect\n"
+    "  --audit-key-fd N     write the audit log's key and last mark to this pipe and "
+    "end;\n"
+    "                       for `keyvault audit verify DIR`, while no keyring runs\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 stopped by a signal or done, 1 failed, 2 usage,\n"
@@ -64,6 +68,7 @@ static const struct option long_options[] = {
     {"prepared-nonces", required_argument, NULL, OPT_PREPARED_NONCES},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
+    {"audit-key-fd", required_argument, NULL, OPT_AUDIT_KEY_FD},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -124,6 +129,9 @@ static int take_number(struct kv_options *options, enum option_id id, const char
     } else if (id == OPT_THREADS) {
         rc = parse_number("--threads", text, KV_CHANNEL_THREADS_MAX, &number, err);
         options->n_threads = (unsigned)number;
+    } else if (id == OPT_AUDIT_KEY_FD) {
+        rc = parse_number("--audit-key-fd", text, 1023, &number, err);
+        options->audit_key_fd = (int)number;
     } else {
         rc = parse_number("--ready-fd", text, 1023, &number, err);
         options->ready_fd = (int)number;
@@ -167,6 +175,7 @@ static int take(struct kv_options *options, enum option_id id, const char *value
     case OPT_SERVICE_UID:
     case OPT_THREADS:
     case OPT_READY_FD:
+    case OPT_AUDIT_KEY_FD:
         return take_number(options, id, value, err);
     }
     return 0;
@@ -175,8 +184,8 @@ static int take(struct kv_options *options, enum option_id id, const char *value
 static int check_needed(const struct kv_options *options, struct kv_err *err)
 {
     const bool has_all =
-        options->dir != NULL &&
-        (options->only_init || (options->run != NULL && options->has_service_uid));
+        options->dir != NULL && (options->only_init || options->audit_key_fd >= 0 ||
+                                 (options->run != NULL && options->has_service_uid));
     if (options->is_help || options->is_version || has_all)
         return 0;
     return kv_err_set(err, KV_E_INVALID, "options.missing",
@@ -187,7 +196,8 @@ int kv_options_parse(struct kv_options *options, int argc, char **argv,
                      struct kv_err *err)
 {
     *options = (struct kv_options){.log_format = kv_log_format_auto(STDERR_FILENO),
-                                   .ready_fd = -1};
+                                   .ready_fd = -1,
+                                   .audit_key_fd = -1};
     optind = 0;
     opterr = 0;
     for (;;) {

@@ -23,6 +23,7 @@ struct kv_options {
     enum kv_switch prepared_nonces;
     unsigned n_threads; /* 0: one per CPU */
     int ready_fd;       /* -1: none */
+    int audit_key_fd;   /* -1: none; else write the audit key there, and end */
     bool is_help;
     bool is_version;
 };

@@ -317,7 +317,7 @@ Test(audit_log, a_log_that_cannot_be_written_stops_and_begins_again, .init = set
     /* A directory in the way of the next segment, and no room in this one. */
     config.segment_bytes = 1;
     close_log();
-    (void)snprintf(path, sizeof(path), "%s/audit.new", dir);
+    (void)snprintf(path, sizeof(path), "%s/new", dir);
     cr_assert_eq(mkdir(path, 0700), 0);
     open_log();
     cr_expect_neq(start_rc, 0);

@@ -42,6 +42,7 @@ Test(config, reads_every_option)
                                "/* users */ keyring { user = kk allow-swap = on\n"
                                "prepared-nonces = on }\n"
                                "service { user = ks }\n"
+                               "audit { directory = '/a' segment-size = 64K keep = 3 }"
                                "log { level = debug format = json }";
     cr_assert_eq(parse(text, &config, &err), 0, "%s", err.message);
     cr_assert_str_eq(config.listen, "[::1]:8443");
@@ -52,6 +53,23 @@ Test(config, reads_every_option)
     cr_assert_str_eq(config.prepared_nonces, "on");
     cr_assert_eq(config.log_level, KV_LOG_DEBUG);
     cr_assert_str_eq(config.log_format, "json");
+    cr_assert_str_eq(config.audit_dir, "/a");
+    cr_assert_str_eq(config.audit_size, "64K");
+    cr_assert_str_eq(config.audit_keep, "3");
+}
+
+Test(config, sizes_are_bytes_or_have_a_unit)
+{
+    int64_t bytes = 0;
+    cr_assert_eq(kv_config_size("65536", &bytes), 0);
+    cr_assert_eq(bytes, 65536);
+    cr_assert_eq(kv_config_size("256M", &bytes), 0);
+    cr_assert_eq(bytes, (int64_t)256 << 20);
+    cr_assert_eq(kv_config_size("1024G", &bytes), 0);
+    static const char *const wrong[] = {
+        "", "M", "1", "1025G", "64k", "64KB", "-1M", "0064K", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        cr_expect_eq(kv_config_size(wrong[i], &bytes), KV_E_INVALID, "%s", wrong[i]);
 }
 
 static const struct bad {
@@ -74,6 +92,11 @@ static const struct bad {
     {"keyring { user = \"\" }", "config.bad-value", ":1:", "user name", "empty user"},
     {"service { user = \"a b\" }", "config.bad-value", ":1:", "user name", "space"},
     {"log {\nlevel = loud\n}", "config.bad-value", ":2:", "error, warn", "level"},
+    {"audit {\n directory = audit }", "config.bad-value", ":2:", "absolute",
+     "directory"},
+    {"audit { segment-size = 1K }", "config.bad-value", ":1:", "64K", "segment-size"},
+    {"audit { segment-size = 2T }", "config.bad-value", ":1:", "64K", "segment-size"},
+    {"audit { keep = 1 }", "config.bad-value", ":1:", "segments", "keep"},
     {"oidc-issuer \"a\" { issuer = \"http://x\" }", "config.bad-value",
      ":1:", "https://", "issuer without TLS"},
     {"oidc-issuer \"a\" { issuer = \"https://x,y\" }", "config.bad-value",
@@ -89,8 +112,7 @@ static const struct bad {
     {"log { format = xml }", "config.bad-value", ":1:", "journald", "format"},
     {"api {\n lisen = \"a:1\"\n}", "config.syntax",
      ":2:", "listen, domain or certificate", "misspelt option"},
-    {"apis { }", "config.syntax", ":1:", "service, oidc-issuer or log",
-     "misspelt block"},
+    {"apis { }", "config.syntax", ":1:", "oidc-issuer, audit or log", "misspelt block"},
     {"keyring { allow-swap = maybe }", "config.syntax", ":1:", "on or off", "no bool"},
     {"keyring { prepared-nonces = 1 }", "config.bad-value", ":1:", "auto, on or off",
      "no switch"},

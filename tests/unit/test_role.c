@@ -1,7 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "store/keyring/role.h"
+#include "store/keyring/role_audit.h"
 #include "tests/support/codec_check.h"
 
 TestSuite(role, .timeout = 20);
@@ -25,6 +25,15 @@ AGAIN(usage_ask)
 AGAIN(grant)
 AGAIN(granted)
 AGAIN(list)
+AGAIN(audit_mark)
+AGAIN(audit_opened)
+AGAIN(audit_sealed)
+AGAIN(audit_range)
+AGAIN(audit_keys)
+AGAIN(audit_seals)
+AGAIN(audit_checked)
+AGAIN(audit_uses_ask)
+AGAIN(audit_uses)
 
 static int use_get(struct kv_bytes in, struct kv_role_use *msg)
 {
@@ -136,6 +145,37 @@ Test(role, messages_keep_the_rules_of_codecs)
     kv_buf_free(&out);
 }
 
+#define MARK                                                                           \
+    {                                                                                  \
+        .segment = 1, .seq = 0x1122334455667788, .mac = { 9 }                          \
+    }
+
+Test(role, messages_of_the_audit_log_keep_the_rules_of_codecs)
+{
+    struct kv_buf out;
+    kv_buf_init(&out, KV_FRAME_MAX_ROLE);
+    CHECK(audit_mark, {.mark = MARK});
+    CHECK(audit_opened, {.key = {1}, .seal = {2}});
+    CHECK(audit_sealed, {.seal = {3}});
+    CHECK(audit_range, {.first = 7, .n = KV_AUDIT_BATCH_MAX});
+    CHECK(audit_keys, {.last = MARK, .n = 2, .key = {{1}, {2}}});
+    CHECK(audit_seals,
+          {.n = 1, .row = {{.kind = KV_AUDIT_SEAL_OPEN, .mark = MARK, .seal = {4}}}});
+    CHECK(audit_checked, {.n = 2, .is_true = {1, 0}});
+    CHECK(audit_uses_ask,
+          {.from = 3,
+           .n_done = 1,
+           .done = {{.uid = 33, .version = {1}, .counts = {.n = {1, 2, 3}}}}});
+    CHECK(audit_uses, {.next = 9,
+                       .n = 1,
+                       .row = {{.uid = 33,
+                                .vault = {1},
+                                .name = "web",
+                                .version = {2},
+                                .counts = {.n = {UINT32_MAX, 2, 3}}}}});
+    kv_buf_free(&out);
+}
+
 #define REFUSED(name, why, ...)                                                        \
     do {                                                                               \
         kv_buf_reset(&out);                                                            \
@@ -187,6 +227,8 @@ Test(role, refuses_values_out_of_range)
     REFUSED(grant, "neither version nor uri", {.uid = 1});
     REFUSED(use, "no operation", {.ident = IDENT});
     REFUSED(use, "two operations", {.ident = IDENT, .op = KV_OP_SIGN | KV_OP_WRAP});
+    REFUSED(audit_seals, "kind of seal 0", {.n = 1});
+    REFUSED(audit_checked, "a seal that is truer than true", {.n = 1, .is_true = {2}});
     REFUSED(list, "bad vault name", {.list = {.vault = "a_b"}});
     kv_buf_free(&out);
     kv_buf_free(&again);

@@ -65,6 +65,9 @@ static const struct {
     {"domain with a quote", {"--dir", "d", "--run", "r", "--domain", "v\"x"}, false},
     {"token without dev", {"--dir", "d", "--run", "r", "--token-out", "t"}, false},
     {"dev without token", {"--dir", "d", "--run", "r", "--dev"}, false},
+    {"small segments", {"--dir", "d", "--run", "r", "--audit-bytes", "1"}, false},
+    {"nothing is kept", {"--dir", "d", "--run", "r", "--audit-keep", "1"}, false},
+    {"no audit", {"--dir", "d", "--run", "r", "--no-audit"}, true},
     {"dev", {"--dir", "d", "--run", "r", "--dev", "--token-out", "t"}, true},
 };
 
@@ -91,7 +94,9 @@ Test(service_options, defaults_give_nobody_anything)
     cr_assert_str_eq(options.host, "");
     cr_assert_str_eq(options.domain, "vault.localhost");
     cr_assert_eq(options.ready_fd, -1);
-    cr_assert(!options.is_dev);
+    cr_assert(!options.is_dev && !options.is_audit_off);
+    cr_assert_eq(options.audit_bytes, 256 << 20);
+    cr_assert_eq(options.audit_keep, 90);
 }
 
 Test(service_options, values_arrive)
@@ -111,6 +116,9 @@ Test(service_options, values_arrive)
                                        "[::1]:0",
                                        "--ready-fd=3",
                                        "--api-mode=600",
+                                       "--audit-dir=a",
+                                       "--audit-bytes=100000",
+                                       "--audit-keep=7",
                                        NULL};
     struct kv_service_options options;
     cr_assert_eq(read_args(args, &options, NULL), 0);
@@ -122,6 +130,9 @@ Test(service_options, values_arrive)
     cr_assert_eq(options.port, 0);
     cr_assert_eq(options.ready_fd, 3);
     cr_assert_eq(options.api_mode, 0600);
+    cr_assert_str_eq(options.audit_dir, "a");
+    cr_assert_eq(options.audit_bytes, 100000);
+    cr_assert_eq(options.audit_keep, 7);
 }
 
 Test(service_options, in_dev_the_starting_user_administers_unless_told_otherwise)

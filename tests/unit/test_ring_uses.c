@@ -1,0 +1,162 @@
+/* Uses by grants wait until the service has recorded them. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "store/keyring/ring.h"
+#include "tests/support/room.h"
+
+TestSuite(ring_uses, .timeout = 30);
+
+#define UID 1000
+
+static struct kv_room room;
+static struct kv_buf row;
+static struct kv_role_granted granted;
+static struct kv_role_audit_uses_ask ask;
+static struct kv_role_audit_uses uses;
+
+static void setup(void)
+{
+    kv_room_init(&room);
+    kv_buf_init(&row, KV_ROW_MAX);
+    const struct kv_ident ident = kv_room_ident("web", 1);
+    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN | KV_OP_DERIVE);
+    kv_room_key(&room, &ident, &attrs, &row);
+    granted = (struct kv_role_granted){.ident = ident,
+                                       .ops = KV_OP_SIGN,
+                                       .lease_ms = KV_LEASE_MS,
+                                       .epoch = 5,
+                                       .uri = "keyvault:web",
+                                       .row = {row.data, row.len}};
+}
+
+static void teardown(void)
+{
+    kv_buf_free(&row);
+    kv_room_fini(&room);
+}
+
+static void grant(uid_t uid)
+{
+    struct kv_live live = {.key = NULL};
+    cr_assert_eq(kv_ring_grant(room.ring, uid, &granted, &live, NULL), 0);
+    kv_live_release(&live);
+}
+
+static int use(uid_t uid, struct kv_err *err)
+{
+    struct kv_live live = {.key = NULL};
+    int rc =
+        kv_ring_use(room.ring, uid, granted.ident.version, KV_NEED_SIGN, &live, err);
+    kv_live_release(&live);
+    return rc;
+}
+
+static void show(void)
+{
+    memset(&ask, 0, sizeof(ask));
+    kv_ring_uses(room.ring, &ask, &uses);
+}
+
+/* Tell that the page was recorded. */
+static void done(void)
+{
+    memset(&ask, 0, sizeof(ask));
+    ask.from = UINT32_MAX;
+    ask.n_done = uses.n;
+    for (uint16_t i = 0; i < uses.n; i++) {
+        ask.done[i].uid = uses.row[i].uid;
+        memcpy(ask.done[i].version, uses.row[i].version, KV_ID_LEN);
+        ask.done[i].counts = uses.row[i].counts;
+    }
+    static struct kv_role_audit_uses nothing;
+    kv_ring_uses(room.ring, &ask, &nothing);
+    cr_assert_eq(nothing.n, 0);
+    cr_assert_eq(nothing.next, 0);
+}
+
+Test(ring_uses, are_counted_for_each_grant, .init = setup, .fini = teardown)
+{
+    show();
+    cr_assert_eq(uses.n, 0);
+    grant(UID);
+    grant(UID + 1);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(use(UID, NULL), 0);
+    cr_assert_eq(use(UID + 1, NULL), 0);
+    show();
+    cr_assert_eq(uses.n, 2);
+    cr_expect_eq(uses.next, 0);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(uses.row[i].counts.n[KV_AUDIT_USE_SIGN],
+                     uses.row[i].uid == UID ? 3 : 1);
+        cr_expect_str_eq(uses.row[i].name, "web");
+        cr_expect_eq(memcmp(uses.row[i].vault, kv_room_vault, KV_ID_LEN), 0);
+    }
+}
+
+Test(ring_uses, wait_until_they_are_recorded, .init = setup, .fini = teardown)
+{
+    grant(UID);
+    cr_assert_eq(use(UID, NULL), 0);
+    show();
+    cr_assert_eq(use(UID, NULL), 0); /* meanwhile */
+    done();
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].counts.n[KV_AUDIT_USE_SIGN], 1);
+    done();
+    show();
+    cr_expect_eq(uses.n, 0);
+}
+
+Test(ring_uses, outlive_the_grant, .init = setup, .fini = teardown)
+{
+    grant(UID);
+    cr_assert_eq(use(UID, NULL), 0);
+    kv_clock_manual_advance(&room.clock, KV_LEASE_MS / 1000 + 1);
+    cr_assert_eq(use(UID, NULL), KV_RING_ASK);
+    grant(UID);
+    cr_assert_eq(use(UID, NULL), 0);
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].counts.n[KV_AUDIT_USE_SIGN], 2);
+}
+
+Test(ring_uses, of_a_grant_that_gave_way_are_kept, .init = setup, .fini = teardown)
+{
+    grant(UID);
+    cr_assert_eq(use(UID, NULL), 0);
+    for (uid_t other = 0; other < KV_RING_GRANTS_MAX; other++)
+        grant(2000 + other);
+    cr_assert_eq(use(UID, NULL), KV_RING_ASK);
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].uid, UID);
+    done();
+    show();
+    cr_expect_eq(uses.n, 0);
+}
+
+Test(ring_uses, too_many_that_wait_stop_the_key, .init = setup, .fini = teardown)
+{
+    struct kv_err err = KV_ERR_INIT;
+    grant(UID);
+    for (int i = 0; i < KV_RING_USES_MAX; i++)
+        cr_assert_eq(use(UID, NULL), 0);
+    cr_expect_eq(use(UID, &err), KV_E_UNAVAILABLE);
+    cr_expect_str_eq(err.id, "audit.uses-waiting");
+    show();
+    done();
+    cr_expect_eq(use(UID, NULL), 0);
+}
+
+Test(ring_uses, what_goes_on_elsewhere_is_counted_there, .init = setup,
+     .fini = teardown)
+{
+    grant(UID);
+    cr_assert_eq(use(UID, NULL), 0);
+    kv_ring_uncount_use(room.ring, UID, granted.ident.version, KV_NEED_SIGN);
+    show();
+    cr_expect_eq(uses.n, 0);
+}
