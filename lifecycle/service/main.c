@@ -37,6 +37,7 @@
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/oidc.h"
 #include "lifecycle/service/options.h"
+#include "lifecycle/service/places.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
 #include "store/db/sqlite/sqlite.h"
@@ -382,45 +383,6 @@ static void read_token(struct app *app)
     app->token[strcspn(app->token, "\n")] = '\0';
 }
 
-/* The directory of a file that is written, into `out`; NULL when there is none. */
-static const char *dir_of(const char *path, char *out, size_t out_size)
-{
-    if (path == NULL)
-        return NULL;
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
-        return ".";
-    if (slash == path)
-        return "/";
-    kv_str_cut(out, out_size, path, (size_t)(slash - path));
-    return out;
-}
-
-static int restrict_paths(struct app *app, const char *db, struct kv_err *err)
-{
-    char dirs[3][4096];
-    const struct kv_service_options *options = &app->options;
-    const struct kv_allowed_path paths[] = {
-        {"/usr", KV_ALLOW_READ},
-        {"/lib", KV_ALLOW_READ},
-        {"/lib64", KV_ALLOW_READ},
-        {"/etc", KV_ALLOW_READ},
-        {"/proc", KV_ALLOW_READ},
-        {"/dev/urandom", KV_ALLOW_READ},
-        {"/dev/null", KV_ALLOW_STORE},
-        {"/run/systemd", KV_ALLOW_READ},
-        {"/run/nscd", KV_ALLOW_READ},
-        {db, KV_ALLOW_STORE},
-        {app->audit_dir, KV_ALLOW_STORE},
-        {options->run, KV_ALLOW_WRITE},
-        {dir_of(options->token_out, dirs[0], sizeof(dirs[0])), KV_ALLOW_WRITE},
-        {dir_of(options->ca_out, dirs[1], sizeof(dirs[1])), KV_ALLOW_WRITE},
-        {dir_of(options->port_out, dirs[2], sizeof(dirs[2])), KV_ALLOW_WRITE},
-    };
-    return kv_harden_paths(paths, sizeof(paths) / sizeof(paths[0]), app->service.log,
-                           err);
-}
-
 static int open_store(struct app *app, const char *db, struct kv_err *err)
 {
     const struct kv_store_config config = {.loop = &app->loop,
@@ -533,7 +495,8 @@ static int start(struct app *app, struct kv_err *err)
     KV_TRY(kv_oidc_new(&app->service.oidc, &app->service, app->options.oidc_issuers,
                        app->options.n_oidc_issuers, err));
     KV_TRY(kv_harden_process(err));
-    KV_TRY(restrict_paths(app, db, err));
+    KV_TRY(
+        kv_places_restrict(&app->options, db, app->audit_dir, app->service.log, err));
     if (uv_loop_init(&app->loop) != 0)
         return kv_err_set(err, KV_E_NOMEM, "service.no-memory", "out of memory");
     KV_TRY(open_service(app, err));
