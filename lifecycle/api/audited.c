@@ -182,7 +182,11 @@ static int tell_result(struct kv_call *call, const char *code, const char *error
 void kv_call_conclude(struct kv_call *call, const char *code, const char *error)
 {
     struct kv_err err = KV_ERR_INIT;
-    if (!kv_call_is_audited(call)) {
+    /* Who asks too fast must not fill the disk with that. */
+    bool is_counted = !call->is_told && call->status == 429 &&
+                      kv_call_is_audited(call) &&
+                      !kv_audit_may_refuse(call->task.service->audit);
+    if (!kv_call_is_audited(call) || is_counted) {
         kv_call_send(call);
         return;
     }
@@ -210,4 +214,39 @@ void kv_call_tell_unauthorized(struct kv_service *service,
     kv_audit_put_number(body, "status", 401);
     if (kv_audit_end(audit, NULL, NULL, NULL) != 0)
         return; /* nothing was done, and the log has said that it stopped */
+}
+
+/* --- sign-ins --- */
+
+static struct kv_buf *begin_signin(struct kv_audit *audit,
+                                   const struct kv_http_request *request,
+                                   const char *client, const char *decision)
+{
+    struct kv_buf *body = kv_audit_begin(audit, "signin");
+    kv_audit_put_text(body, "app", client, TEXT_MAX);
+    if (request != NULL)
+        put_peer(audit, body, request);
+    kv_audit_put_text(body, "decision", decision, 16);
+    return body;
+}
+
+int kv_call_tell_signin(struct kv_service *service,
+                        const struct kv_http_request *request, const char *client,
+                        kv_audit_cb cb, void *arg, struct kv_err *err)
+{
+    (void)begin_signin(service->audit, request, client, "allow");
+    return kv_audit_end(service->audit, cb, arg, err);
+}
+
+void kv_call_tell_no_signin(struct kv_service *service,
+                            const struct kv_http_request *request, const char *client,
+                            const char *error)
+{
+    struct kv_audit *audit = service->audit;
+    if (audit == NULL || !kv_audit_is_running(audit) || !kv_audit_may_refuse(audit))
+        return;
+    struct kv_buf *body = begin_signin(audit, request, client, "deny");
+    kv_audit_put_text(body, "error", error, TEXT_MAX);
+    if (kv_audit_end(audit, NULL, NULL, NULL) != 0)
+        return; /* nothing was given, and the log has said that it stopped */
 }

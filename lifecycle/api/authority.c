@@ -159,6 +159,7 @@ static void refuse(struct signin *signin, const struct kv_oauth_error *error)
            "auth.signin-refused", KV_S("client", signin->client_id),
            KV_S("peer", signin->source), KV_S("why", error->name),
            KV_I("code", error->number));
+    kv_call_tell_no_signin(service, request, signin->client_id, error->name);
     if (request != NULL)
         kv_oauth_answer(service, request, error);
     end(signin);
@@ -175,16 +176,10 @@ static void on_fail(struct kv_task *task, int rc, const struct kv_err *err)
 
 /* --- the token -------------------------------------------------------------------- */
 
-static void signed_by_keyring(struct kv_task *task)
+static void give(struct signin *signin)
 {
-    struct signin *signin = (struct signin *)task;
-    struct kv_service *service = task->service;
-    int rc = kv_jws_end(task->payload.data, task->payload.len, 32, &signin->token);
-    const char *token = rc == 0 ? kv_buf_cstr(&signin->token) : NULL;
-    if (token == NULL) {
-        kv_task_fail(task, KV_E_INTERNAL, NULL);
-        return;
-    }
+    struct kv_service *service = signin->task.service;
+    const char *token = kv_buf_cstr(&signin->token);
     kv_log(service->log, KV_LOG_INFO, "auth.signed-in",
            KV_S("client", signin->client_id), KV_S("peer", signin->source));
     struct kv_http_request *request = signin->request;
@@ -195,6 +190,38 @@ static void signed_by_keyring(struct kv_task *task)
                                  "expires_in", KV_TOKEN_LIFETIME_S, "ext_expires_in",
                                  KV_TOKEN_LIFETIME_S, "access_token", token));
     end(signin);
+}
+
+/* The sign-in is on record: the token may leave. */
+static void on_recorded(void *arg, int rc, const struct kv_err *err)
+{
+    struct signin *signin = arg;
+    signin->task.service->n_running--;
+    if (rc != 0)
+        on_fail(&signin->task, rc, err);
+    else
+        give(signin);
+}
+
+static void signed_by_keyring(struct kv_task *task)
+{
+    struct signin *signin = (struct signin *)task;
+    int rc = kv_jws_end(task->payload.data, task->payload.len, 32, &signin->token);
+    if (rc != 0 || kv_buf_cstr(&signin->token) == NULL) {
+        kv_task_fail(task, KV_E_INTERNAL, NULL);
+        return;
+    }
+    if (task->service->audit == NULL) {
+        give(signin);
+        return;
+    }
+    struct kv_err err = KV_ERR_INIT;
+    rc = kv_call_tell_signin(task->service, signin->request, signin->client_id,
+                             on_recorded, signin, &err);
+    if (rc != 0)
+        kv_task_fail(task, rc, &err);
+    else
+        task->service->n_running++;
 }
 
 static json_t *make_claims(const struct kv_service *service, const struct kv_app *app,

@@ -59,9 +59,19 @@ static void set_headers(struct kv_http_request *request, const uint8_t id[KV_ID_
     set_header(request, "x-ms-keyvault-service-version", KV_VERSION);
 }
 
+/* In whole seconds for everybody, and in milliseconds for who reads those. */
+static void set_retry(struct kv_http_request *request, int64_t ms)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%lld", (long long)((ms + 999) / 1000));
+    set_header(request, "Retry-After", text);
+    (void)snprintf(text, sizeof(text), "%lld", (long long)ms);
+    set_header(request, "x-ms-retry-after-ms", text);
+}
+
 /* Answer a request with a JSON body, which is taken; NULL: an empty reply. */
 static void answer(struct kv_http_request *request, const uint8_t id[KV_ID_LEN],
-                   int status, json_t *body)
+                   int status, json_t *body, int64_t retry_ms)
 {
     struct kv_buf text;
     kv_buf_init_secret(&text, REPLY_MAX);
@@ -75,7 +85,7 @@ static void answer(struct kv_http_request *request, const uint8_t id[KV_ID_LEN],
     json_decref(body);
     set_headers(request, id);
     if (status == 503 || status == 429)
-        set_header(request, "Retry-After", "1");
+        set_retry(request, retry_ms > 0 ? retry_ms : 1000);
     struct kv_http_reply reply = {.status = status};
     if (text.len > 0) {
         reply.content_type = "application/json; charset=utf-8";
@@ -91,7 +101,7 @@ void kv_call_answer(struct kv_service *service, struct kv_http_request *request,
 {
     uint8_t id[KV_ID_LEN];
     make_id(service, id);
-    answer(request, id, status, body);
+    answer(request, id, status, body, 0);
 }
 
 static void drop_data(struct kv_call *call)
@@ -117,7 +127,7 @@ void kv_call_send(struct kv_call *call)
     call->request = NULL;
     call->reply = NULL;
     if (request != NULL)
-        answer(request, call->id, call->status, body);
+        answer(request, call->id, call->status, body, call->retry_ms);
     else
         json_decref(body);
     end(call);
@@ -229,7 +239,8 @@ static void refuse_unauthorized(struct kv_service *service,
     answer(request, id, 401,
            kv_error_body(&error, "The request carries no valid bearer token.",
                          "api.unauthorized",
-                         "get a token from the authority named in WWW-Authenticate"));
+                         "get a token from the authority named in WWW-Authenticate"),
+           0);
 }
 
 /* Before the body is read: a client's first request has neither token nor body, and
@@ -352,7 +363,7 @@ void kv_call_start(struct kv_service *service, struct kv_http_request *request)
     struct kv_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {
         static const uint8_t none[KV_ID_LEN];
-        answer(request, none, 500, NULL);
+        answer(request, none, 500, NULL, 0);
         return;
     }
     make_id(service, call->id);
@@ -503,6 +514,7 @@ static void dispatch(struct kv_call *call)
     KV_TRY(check_names(call, &match, &err));
     if (call->route->action != 0)
         KV_TRY(kv_call_check_access(call, &err));
+    KV_TRY(kv_call_throttle(call, &err));
     KV_TRY(read_body(call, &err));
     KV_TRY(check_object(call, &err));
 out:

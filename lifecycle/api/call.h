@@ -37,6 +37,7 @@ struct kv_call {
     int64_t begun_us;            /* monotonic */
     int status;                  /* of the reply, which waits for its record */
     json_t *reply;
+    int64_t retry_ms; /* of a reply 429 */
 };
 
 /* One row of the routing table. */

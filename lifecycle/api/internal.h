@@ -5,6 +5,7 @@
 #define KV_LIFECYCLE_API_INTERNAL_H
 
 #include "lifecycle/api/call.h"
+#include "lifecycle/audit/audit.h"
 
 /* --- route.c --------------------------------------------------------------------- */
 
@@ -96,6 +97,23 @@ void kv_call_conclude(struct kv_call *call, const char *code, const char *error)
 void kv_call_tell_unauthorized(struct kv_service *service,
                                const struct kv_http_request *request,
                                const uint8_t *id);
+
+/* Record that an application signs in; its token may leave once `cb` says so. And that
+ * one did not, or count it. `request` may be NULL: it is gone. */
+int kv_call_tell_signin(struct kv_service *service,
+                        const struct kv_http_request *request, const char *client,
+                        kv_audit_cb cb, void *arg, struct kv_err *err) KV_MUST_CHECK;
+void kv_call_tell_no_signin(struct kv_service *service,
+                            const struct kv_http_request *request, const char *client,
+                            const char *error);
+
+/* --- throttle.c ------------------------------------------------------------------- */
+
+/* Charge a call, before its body is read; and what a use of this key weighs beyond.
+ * KV_E_BUSY (quota.exceeded). */
+int kv_call_throttle(struct kv_call *call, struct kv_err *err) KV_MUST_CHECK;
+int kv_call_throttle_key(struct kv_call *call, const struct kv_key_info *info,
+                         struct kv_err *err) KV_MUST_CHECK;
 
 /* --- audit.c ---------------------------------------------------------------------- */
 

@@ -277,7 +277,9 @@ static void got_key(struct kv_task *task)
     struct kv_object *key = &task->object;
     struct kv_err err = KV_ERR_INIT;
     struct kv_buf payload;
-    int rc = read_request(operation, call->body, &key->info, &err);
+    int rc = kv_call_throttle_key(call, &key->info, &err);
+    if (rc == 0)
+        rc = read_request(operation, call->body, &key->info, &err);
     if (rc != 0) {
         kv_task_fail(task, rc, &err);
         return;

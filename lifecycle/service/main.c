@@ -458,6 +458,7 @@ static void open_timers(struct app *app)
 static int open_service(struct app *app, struct kv_err *err)
 {
     struct kv_service *service = &app->service;
+    uint64_t seed = 0;
     int rc = 0;
     service->loop = &app->loop;
     service->rand = kv_rand_system();
@@ -470,6 +471,9 @@ static int open_service(struct app *app, struct kv_err *err)
     app->boot.token_path = app->options.token_out;
     app->boot.token = app->token;
     app->boot.tls_names = app->options.host[0] != '\0' ? app->tls_names : NULL;
+    KV_TRY(kv_rand_fill(service->rand, &seed, sizeof(seed)));
+    KV_TRY(kv_quota_new(&service->quota, &app->options.quota, KV_QUOTA_BUCKETS_MAX,
+                        service->clock, seed));
     KV_TRY(kv_assignments_new(&service->assignments));
     KV_TRY(kv_principals_new(&service->principals, &app->loop, service->clock));
     KV_TRY(kv_identity_new(&service->identity));
@@ -531,6 +535,7 @@ static int run(struct app *app)
     kv_engine_free(app->service.engine);
     kv_service_vaults_free(&app->service);
     kv_principals_free(app->service.principals);
+    kv_quota_free(app->service.quota);
     kv_identity_free(app->service.identity);
     kv_oidc_free(app->service.oidc);
     kv_assignments_free(app->service.assignments);

@@ -34,6 +34,9 @@ const char kv_service_usage[] =
     "  --audit-bytes N      size at which a new file of it begins (default 268435456)\n"
     "  --audit-keep N       so many files are kept (default 90)\n"
     "  --no-audit           record nothing\n"
+    "  --quota C,U,W,O      create, use, write, other calls in 10 seconds of one\n"
+    "                       caller and vault, 0: no limit; or off (default with\n"
+    "                       --dev; otherwise 20,4000,300,4000)\n"
     "  --log FORMAT         auto, text, json or journald (default auto)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --ready-fd N         write \"ready\\n\" there once requests are served\n"
@@ -56,6 +59,7 @@ enum {
     OPT_AUDIT_BYTES,
     OPT_AUDIT_KEEP,
     OPT_NO_AUDIT,
+    OPT_QUOTA,
     OPT_LOG,
     OPT_LOG_LEVEL,
     OPT_READY_FD,
@@ -80,6 +84,7 @@ static const struct option long_options[] = {
     {"audit-bytes", required_argument, NULL, OPT_AUDIT_BYTES},
     {"audit-keep", required_argument, NULL, OPT_AUDIT_KEEP},
     {"no-audit", no_argument, NULL, OPT_NO_AUDIT},
+    {"quota", required_argument, NULL, OPT_QUOTA},
     {"log", required_argument, NULL, OPT_LOG},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
@@ -253,6 +258,11 @@ static int take_option(struct kv_service_options *out, int option, const char *t
     case OPT_DEV:
         out->is_dev = true;
         return 0;
+    case OPT_QUOTA:
+        out->has_quota = true;
+        return kv_quota_limits_parse(text, &out->quota) == 0
+                   ? 0
+                   : bad(err, "--quota wants off or four numbers up to 1000000");
     case OPT_OIDC_ISSUER:
         if (out->n_oidc_issuers == KV_SERVICE_ISSUERS_MAX)
             return bad(err, "--oidc-issuer is taken eight times at most");
@@ -326,6 +336,8 @@ int kv_service_options_read(struct kv_service_options *out, int argc, char **arg
     }
     if (optind < argc)
         return bad(err, "there is an argument that is no option");
+    if (!out->has_quota && !out->is_dev)
+        out->quota = KV_QUOTA_DEFAULTS;
     if (out->is_dev && out->admin_uid == nobody)
         out->admin_uid = geteuid();
     return check(out, err);

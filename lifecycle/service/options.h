@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lifecycle/auth/quota.h"
 #include "store/core/err.h"
 #include "store/core/log.h"
 
@@ -28,6 +29,8 @@ struct kv_service_options {
     const char *domain;
     const char *oidc_issuers[KV_SERVICE_ISSUERS_MAX]; /* kv_oidc_read */
     size_t n_oidc_issuers;
+    struct kv_quota_limits quota;
+    bool has_quota;
     const char *audit_dir; /* NULL: DIR/audit */
     bool is_audit_off;     /* nothing is recorded */
     uint64_t audit_bytes;  /* of one segment */

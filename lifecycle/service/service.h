@@ -19,6 +19,7 @@ struct kv_engine;
 struct kv_identity;
 struct kv_oidc;
 struct kv_audit;
+struct kv_quota;
 
 struct kv_access_policies; /* auth/policies.h */
 
@@ -80,6 +81,7 @@ struct kv_service {
     struct kv_identity *identity;       /* service/identity.h */
     struct kv_oidc *oidc;               /* service/oidc.h; NULL in tests */
     struct kv_audit *audit;             /* audit/audit.h; NULL: there is none */
+    struct kv_quota *quota;             /* auth/quota.h; NULL: no limits */
     size_t n_running;                   /* operations of tasks under way */
     bool is_telling_uses;               /* service/key_audit.h */
     bool is_stopping;                   /* no task may start another operation */

@@ -228,6 +228,12 @@ static bool keep_is_valid(const char *text)
     return kv_str_to_i64(text, 2, 65536, &n) == 0;
 }
 
+static bool quota_is_valid(const char *text)
+{
+    int64_t n = 0;
+    return kv_str_to_i64(text, 0, 1000000, &n) == 0;
+}
+
 static bool directory_is_valid(const char *text)
 {
     return text[0] == '/' && strlen(text) < PATH_MAX - 64;
@@ -306,6 +312,10 @@ static const struct rule {
      "an absolute path, for example \"/var/lib/keyvault/audit\""},
     {"audit|segment-size", size_is_valid, "64K to 1024G, for example 256M"},
     {"audit|keep", keep_is_valid, "2 to 65536 segments"},
+    {"quota|create", quota_is_valid, "0 (no limit) to 1000000 in 10 seconds"},
+    {"quota|use", quota_is_valid, "0 (no limit) to 1000000 in 10 seconds"},
+    {"quota|write", quota_is_valid, "0 (no limit) to 1000000 in 10 seconds"},
+    {"quota|other", quota_is_valid, "0 (no limit) to 1000000 in 10 seconds"},
     {"log|level", level_is_valid, "error, warn, info or debug"},
     {"log|format", format_is_valid, "auto, text, json or journald"},
 };
@@ -433,9 +443,14 @@ static void take_all(cfg_t *root, struct kv_config *out)
     take(root, "keyring|prepared-nonces", out->prepared_nonces,
          sizeof(out->prepared_nonces));
     take(root, "service|user", out->service_user, sizeof(out->service_user));
+    out->is_audit_off = cfg_getbool(root, "audit|enabled") != cfg_true;
     take(root, "audit|directory", out->audit_dir, sizeof(out->audit_dir));
     take(root, "audit|segment-size", out->audit_size, sizeof(out->audit_size));
     take(root, "audit|keep", out->audit_keep, sizeof(out->audit_keep));
+    take(root, "quota|create", out->quota[0], sizeof(out->quota[0]));
+    take(root, "quota|use", out->quota[1], sizeof(out->quota[1]));
+    take(root, "quota|write", out->quota[2], sizeof(out->quota[2]));
+    take(root, "quota|other", out->quota[3], sizeof(out->quota[3]));
     take(root, "log|format", out->log_format, sizeof(out->log_format));
     out->allow_swap = cfg_getbool(root, "keyring|allow-swap") == cfg_true;
     const char *level = cfg_getstr(root, "log|level");
@@ -454,7 +469,12 @@ static int parse_text(const char *text, struct kv_config *out)
     static cfg_opt_t service[] = {CFG_STR("user", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t audit[] = {CFG_STR("directory", NULL, CFGF_NONE),
                                 CFG_STR("segment-size", NULL, CFGF_NONE),
-                                CFG_STR("keep", NULL, CFGF_NONE), CFG_END()};
+                                CFG_STR("keep", NULL, CFGF_NONE),
+                                CFG_BOOL("enabled", cfg_true, CFGF_NONE), CFG_END()};
+    static cfg_opt_t quota[] = {CFG_STR("create", NULL, CFGF_NONE),
+                                CFG_STR("use", NULL, CFGF_NONE),
+                                CFG_STR("write", NULL, CFGF_NONE),
+                                CFG_STR("other", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t log[] = {CFG_STR("level", NULL, CFGF_NONE),
                               CFG_STR("format", NULL, CFGF_NONE), CFG_END()};
     static cfg_opt_t issuer[] = {
@@ -467,6 +487,7 @@ static int parse_text(const char *text, struct kv_config *out)
         CFG_SEC("service", service, CFGF_NONE),
         CFG_SEC("oidc-issuer", issuer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("audit", audit, CFGF_NONE),
+        CFG_SEC("quota", quota, CFGF_NONE),
         CFG_SEC("log", log, CFGF_NONE),
         CFG_END()};
     cfg_t *root = cfg_init(top, CFGF_NONE);

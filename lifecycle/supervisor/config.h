@@ -32,9 +32,11 @@ struct kv_config {
     char prepared_nonces[8]; /* "auto", "on" or "off" */
     bool allow_swap;         /* start even if memory cannot be locked */
     enum kv_log_level log_level;
+    bool is_audit_off;
     char audit_dir[PATH_MAX]; /* "" = audit in the state directory */
     char audit_size[16];      /* of a segment: "256M"; "" = not set */
     char audit_keep[8];       /* segments; "" = not set */
+    char quota[4][16];        /* per 10 s: create, use, write, other; "" = not set */
     char log_format[16];      /* "auto", "text", "json" or "journald" */
     size_t n_oidc_issuers;
     char oidc_issuers[KV_CONFIG_ISSUERS_MAX][KV_CONFIG_ISSUER_MAX]; /* --oidc-issuer */

@@ -102,6 +102,8 @@ static void add_common(struct kv_args *args, const struct kv_setup *setup)
 static void add_audit(struct kv_args *args, const struct kv_config *config)
 {
     int64_t bytes = 0;
+    if (config->is_audit_off)
+        kv_args_add(args, "--no-audit");
     if (config->audit_dir[0] != '\0')
         kv_args_set(args, "--audit-dir", config->audit_dir);
     if (kv_config_size(config->audit_size, &bytes) == 0) {
@@ -110,6 +112,25 @@ static void add_audit(struct kv_args *args, const struct kv_config *config)
     }
     if (config->audit_keep[0] != '\0')
         kv_args_set(args, "--audit-keep", config->audit_keep);
+}
+
+/* What is not set is unlimited in --dev, and the service's default elsewhere. */
+static void add_quota(struct kv_args *args, const struct kv_setup *setup)
+{
+    static const char *const defaults[] = {"20", "4000", "300", "4000"};
+    const char *values[4];
+    bool is_set = false;
+    for (size_t i = 0; i < 4; i++) {
+        values[i] = setup->dev_dir != NULL ? "0" : defaults[i];
+        if (setup->config.quota[i][0] == '\0')
+            continue;
+        values[i] = setup->config.quota[i];
+        is_set = true;
+    }
+    if (!is_set)
+        return;
+    kv_args_add(args, "--quota");
+    kv_args_addf(args, "%s,%s,%s,%s", values[0], values[1], values[2], values[3]);
 }
 
 void kv_setup_children(struct kv_setup *setup)
@@ -142,4 +163,5 @@ void kv_setup_children(struct kv_setup *setup)
         kv_args_add(&service->args, setup->config.oidc_issuers[i]);
     }
     add_audit(&service->args, &setup->config);
+    add_quota(&service->args, setup);
 }

@@ -15,6 +15,7 @@ import "./polling.mjs";
 import "./traps.mjs";
 import "./limits.mjs";
 import "./many.mjs";
+import "./quota.mjs";
 import "./identity.mjs";
 import "./users.mjs";
 import "./vaults.mjs";

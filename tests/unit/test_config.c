@@ -43,6 +43,7 @@ Test(config, reads_every_option)
                                "prepared-nonces = on }\n"
                                "service { user = ks }\n"
                                "audit { directory = '/a' segment-size = 64K keep = 3 }"
+                               "quota { create = 1 use = 2 write = 3 other = 0 }"
                                "log { level = debug format = json }";
     cr_assert_eq(parse(text, &config, &err), 0, "%s", err.message);
     cr_assert_str_eq(config.listen, "[::1]:8443");
@@ -56,6 +57,11 @@ Test(config, reads_every_option)
     cr_assert_str_eq(config.audit_dir, "/a");
     cr_assert_str_eq(config.audit_size, "64K");
     cr_assert_str_eq(config.audit_keep, "3");
+    cr_assert(!config.is_audit_off);
+    cr_assert_str_eq(config.quota[0], "1");
+    cr_assert_str_eq(config.quota[1], "2");
+    cr_assert_str_eq(config.quota[2], "3");
+    cr_assert_str_eq(config.quota[3], "0");
 }
 
 Test(config, sizes_are_bytes_or_have_a_unit)
@@ -109,10 +115,12 @@ static const struct bad {
      "issuer without issuer"},
     {"oidc-issuer \"a b\" { issuer = \"https://x\" }", "config.bad-issuer",
      "keyvault.conf:", "letters", "bad name"},
+    {"quota { use = many }", "config.bad-value", ":1:", "1000000", "quota"},
+    {"quota { use = 1000001 }", "config.bad-value", ":1:", "1000000", "quota"},
     {"log { format = xml }", "config.bad-value", ":1:", "journald", "format"},
     {"api {\n lisen = \"a:1\"\n}", "config.syntax",
      ":2:", "listen, domain or certificate", "misspelt option"},
-    {"apis { }", "config.syntax", ":1:", "oidc-issuer, audit or log", "misspelt block"},
+    {"apis { }", "config.syntax", ":1:", "audit, quota or log", "misspelt block"},
     {"keyring { allow-swap = maybe }", "config.syntax", ":1:", "on or off", "no bool"},
     {"keyring { prepared-nonces = 1 }", "config.bad-value", ":1:", "auto, on or off",
      "no switch"},

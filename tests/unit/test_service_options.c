@@ -68,6 +68,8 @@ static const struct {
     {"small segments", {"--dir", "d", "--run", "r", "--audit-bytes", "1"}, false},
     {"nothing is kept", {"--dir", "d", "--run", "r", "--audit-keep", "1"}, false},
     {"no audit", {"--dir", "d", "--run", "r", "--no-audit"}, true},
+    {"half a quota", {"--dir", "d", "--run", "r", "--quota", "1,2"}, false},
+    {"no quota", {"--dir", "d", "--run", "r", "--quota", "off"}, true},
     {"dev", {"--dir", "d", "--run", "r", "--dev", "--token-out", "t"}, true},
 };
 
@@ -97,6 +99,7 @@ Test(service_options, defaults_give_nobody_anything)
     cr_assert(!options.is_dev && !options.is_audit_off);
     cr_assert_eq(options.audit_bytes, 256 << 20);
     cr_assert_eq(options.audit_keep, 90);
+    cr_assert_eq(options.quota.per_10s[KV_QUOTA_USE], 4000);
 }
 
 Test(service_options, values_arrive)
@@ -133,6 +136,7 @@ Test(service_options, values_arrive)
     cr_assert_str_eq(options.audit_dir, "a");
     cr_assert_eq(options.audit_bytes, 100000);
     cr_assert_eq(options.audit_keep, 7);
+    cr_assert_eq(options.quota.per_10s[KV_QUOTA_USE], 0, "--dev has none");
 }
 
 Test(service_options, in_dev_the_starting_user_administers_unless_told_otherwise)
