@@ -146,7 +146,7 @@ static int key_of(void *arg, uint64_t segment, uint8_t out[KV_AUDIT_KEY_LEN])
 {
     const struct check *check = arg;
     if (segment < check->first || segment > check->last)
-        return KV_E_STATE; /* the directory has changed meanwhile */
+        return KV_E_UNAVAILABLE; /* the log has turned over meanwhile: ask again */
     memcpy(out, check->keys.data + (size_t)(segment - check->first) * KV_AUDIT_KEY_LEN,
            KV_AUDIT_KEY_LEN);
     return 0;

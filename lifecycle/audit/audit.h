@@ -30,7 +30,7 @@ struct kv_audit_config {
     struct kv_log *log;     /* may be NULL */
     uint64_t segment_bytes; /* a segment ends when it has so many, */
     unsigned segment_s;     /* or is so old */
-    unsigned keep;          /* so many segments; older ones are deleted */
+    unsigned keep; /* as much as so many full segments; what is older is deleted */
 };
 #define KV_AUDIT_SEGMENT_BYTES (UINT64_C(256) << 20)
 #define KV_AUDIT_SEGMENT_S 86400

@@ -322,7 +322,7 @@ static void retire_old(struct kv_audit *audit)
     struct job *job = job_new(audit);
     if (job == NULL)
         return; /* the next rotation does it */
-    job->old.keep = audit->config.keep;
+    job->old.keep_bytes = audit->config.keep * audit->config.segment_bytes;
     job->item.run = run_old;
     job->item.done = on_old;
     kv_audit_writer_push(audit->writer, &job->item);

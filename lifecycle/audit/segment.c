@@ -322,18 +322,34 @@ static int read_prev(struct kv_audit_segment *segment, uint64_t number,
     return 0;
 }
 
+static uint64_t size_of(const struct kv_audit_segment *segment, uint64_t number)
+{
+    char name[KV_AUDIT_FILE_MAX];
+    struct stat info;
+    kv_audit_file_name(number, name);
+    return fstatat(segment->dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0
+               ? (uint64_t)info.st_size
+               : 0;
+}
+
 int kv_audit_segment_old(struct kv_audit_segment *segment, struct kv_audit_old *old,
                          struct kv_err *err)
 {
     uint64_t *numbers = NULL;
     size_t n = 0;
+    uint64_t total = 0;
     int rc = kv_audit_files_list(segment->dir_fd, &numbers, &n, err);
     old->n = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        total += size_of(segment, numbers[i]);
     /* A damaged segment stays, and with it those behind it: somebody should look. */
-    for (size_t i = 0; rc == 0 && i + old->keep < n && old->n < KV_AUDIT_OLD_MAX; i++) {
+    for (size_t i = 0;
+         rc == 0 && i + 1 < n && total > old->keep_bytes && old->n < KV_AUDIT_OLD_MAX;
+         i++) {
         struct kv_audit_mark *end = &old->end[old->n];
         if (read_prev(segment, numbers[i + 1], end) != 0 || end->segment != numbers[i])
             break;
+        total -= size_of(segment, numbers[i]);
         old->n++;
     }
     free(numbers);

@@ -64,11 +64,11 @@ int kv_audit_segment_next(struct kv_audit_segment *segment,
                           const struct kv_audit_next *next,
                           struct kv_err *err) KV_MUST_CHECK;
 
-/* The oldest segments beyond `keep`, at most KV_AUDIT_OLD_MAX, with their last marks.
- */
+/* The oldest segments, as long as all together have more than `keep_bytes`, at most
+ * KV_AUDIT_OLD_MAX, with their last marks. */
 #define KV_AUDIT_OLD_MAX 16
 struct kv_audit_old {
-    unsigned keep;
+    uint64_t keep_bytes;
     size_t n;
     struct kv_audit_mark end[KV_AUDIT_OLD_MAX];
 };

@@ -32,7 +32,7 @@ const char kv_service_usage[] =
     "                       [,at-jwt=on]: accept its tokens; up to 8 of them\n"
     "  --audit-dir DIR      the audit log (default: audit in the state directory)\n"
     "  --audit-bytes N      size at which a new file of it begins (default 268435456)\n"
-    "  --audit-keep N       so many files are kept (default 90)\n"
+    "  --audit-keep N       as much as so many files hold is kept (default 90)\n"
     "  --no-audit           record nothing\n"
     "  --quota C,U,W,O      create, use, write, other calls in 10 seconds of one\n"
     "                       caller and vault, 0: no limit; or off (default with\n"

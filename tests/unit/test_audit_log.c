@@ -232,10 +232,11 @@ Test(audit_log, a_full_segment_gives_way_without_losing_a_record, .init = setup,
 Test(audit_log, old_segments_are_deleted_and_that_is_a_record, .init = setup,
      .fini = teardown)
 {
+    config.segment_bytes = 3000;
     config.keep = 2;
     for (unsigned i = 0; i < 5; i++) {
         open_log();
-        add_many(3);
+        add_many(10);
         for (int j = 0; j < 100; j++)
             turn();
         close_log();
@@ -243,9 +244,11 @@ Test(audit_log, old_segments_are_deleted_and_that_is_a_record, .init = setup,
     char path[512];
     segment_path(1, path);
     cr_expect_neq(access(path, F_OK), 0);
-    expect_whole(2);
-    /* But not if somebody else has deleted one more. */
     static struct kv_audit_report report;
+    verify(&report);
+    cr_expect_eq(report.n_findings, 0, "%s", report.findings[0].text);
+    cr_expect_lt(report.n_segments, 5);
+    /* But not if somebody else has deleted one more. */
     segment_path(4, path);
     cr_assert_eq(unlink(path), 0);
     verify(&report);
