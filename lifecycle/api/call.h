@@ -66,8 +66,9 @@ extern const struct kv_route kv_routes_issuers[];
 extern const struct kv_route kv_routes_deleted[];
 extern const struct kv_route kv_routes_backup[];
 extern const struct kv_route kv_routes_access[];
-extern const struct kv_route kv_routes_vaults[]; /* our own, as the next */
-extern const struct kv_route kv_routes_admin[];  /* our own, below /keyvault/v1 */
+extern const struct kv_route kv_routes_vaults[];  /* our own, as the next */
+extern const struct kv_route kv_routes_admin[];   /* our own, below /keyvault/v1 */
+extern const struct kv_route kv_routes_backups[]; /* of the whole store */
 extern const struct kv_route kv_routes_apps[];
 
 extern const struct kv_route kv_routes_later[]; /* of the contract, not offered yet */

@@ -24,7 +24,7 @@ static const struct kv_route *const tables[] = {
     kv_routes_keys,         kv_routes_rotation, kv_routes_random,  kv_routes_secrets,
     kv_routes_certificates, kv_routes_contacts, kv_routes_issuers, kv_routes_deleted,
     kv_routes_backup,       kv_routes_admin,    kv_routes_apps,    kv_routes_vaults,
-    kv_routes_access,       kv_routes_later,
+    kv_routes_access,       kv_routes_backups,  kv_routes_later,
 };
 
 /* Decode each segment; one that does not decode or fit becomes "%", which is neither

@@ -117,6 +117,10 @@ KV_COMMAND(kv_init_run);
 KV_COMMAND(kv_audit_show_run);
 KV_COMMAND(kv_audit_verify_run);
 KV_COMMAND(kv_status_run);
+KV_COMMAND(kv_backup_create_run);
+KV_COMMAND(kv_backup_list_run);
+KV_COMMAND(kv_backup_verify_run);
+KV_COMMAND(kv_restore_command_run);
 KV_COMMAND(kv_doctor_run);
 KV_COMMAND(kv_completion_run);
 

@@ -308,6 +308,14 @@ static const char audit_notes[] =
     "by the keyring of the state directory, while no daemon runs. Exit code 1 when it\n"
     "is damaged: flip, drop, reorder, truncate or splice, with file and line.";
 
+static const struct kv_flag restore_flags[] = {
+    {"keyfile", "FILE", "open it with the keyfile of the day of the backup"},
+    {"recovery-file", "FILE", "open it with the recovery key that is in this file"},
+    {"keyring-user", "USER", "as root: who gets DIR/keyring (keyvault-keys)"},
+    {"service-user", "USER", "as root: who gets DIR/db (keyvault)"},
+    {0},
+};
+
 static const struct kv_flag doctor_flags[] = {
     {"as", "USER|UID", "look as this user: what may he read, load and sign with"},
     {0},
@@ -385,6 +393,14 @@ static const char vault_notes[] =
 static const char vault_purge_notes[] =
     "Destroys the vault's key, then everything in the vault. There is no way back but\n"
     "a backup.";
+static const char backup_create_notes[] =
+    "The store goes on working. The backup is encrypted, and proved before FILE is\n"
+    "there: read back, every key opened, one of each kind signed. FILE must not exist.";
+static const char backup_verify_notes[] =
+    "Proves a backup of this installation as create does; needs as much space again.";
+static const char restore_notes[] =
+    "DIR must be empty or not exist. With --recovery-file it gets a new keyfile. The\n"
+    "result is proved before it counts; needs no daemon.";
 static const char doctor_notes[] =
     "Looks at the daemon, the clock, the disk, the sockets and the effective\n"
     "openssl.cnf; with a URI or key file also at the key and its certificate, and\n"
@@ -534,6 +550,14 @@ const struct kv_command kv_commands[] = {
         kv_audit_show_run),
     ROW("audit", "verify", "[DIR]", "Check that the audit log is whole", audit_verify,
         audit_notes, kv_audit_verify_run),
+    ROW("backup", "create", "FILE", "Back up the whole store to a new file", none,
+        backup_create_notes, kv_backup_create_run),
+    ROW("backup", "list", "", "List the backups that were proved", none, NULL,
+        kv_backup_list_run),
+    ROW("backup", "verify", "FILE", "Prove a backup again", none, backup_verify_notes,
+        kv_backup_verify_run),
+    ROW("restore", NULL, "FILE DIR", "Restore a backup into an empty directory",
+        restore_flags, restore_notes, kv_restore_command_run),
     ROW("status", NULL, "", "Show the state of the service and its vaults", none, NULL,
         kv_status_run),
     ROW("doctor", NULL, "[URI|FILE]", "Find out why something does not work",

@@ -26,6 +26,7 @@
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
+#include "lifecycle/backup/backups.h"
 #include "lifecycle/certs/engine.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/audit_task.h"
@@ -142,6 +143,7 @@ static void stop(struct app *app)
     uv_close((uv_handle_t *)&app->tls_check, NULL);
     kv_engine_stop(app->service.engine);
     kv_oidc_stop(app->service.oidc);
+    kv_backups_stop(app->service.backups);
     kv_http_server_stop(app->http, DRAIN_MS, on_http_stopped, app);
 }
 
@@ -478,6 +480,7 @@ static int open_service(struct app *app, struct kv_err *err)
     KV_TRY(kv_principals_new(&service->principals, &app->loop, service->clock));
     KV_TRY(kv_identity_new(&service->identity));
     KV_TRY(kv_engine_new(&service->engine, service));
+    KV_TRY(kv_backups_new(&service->backups, service));
 out:
     if (rc != 0)
         kv_err_set(err, rc, "service.no-memory", "the service cannot start: %s",
@@ -533,6 +536,7 @@ static int run(struct app *app)
     (void)uv_run(&app->loop, UV_RUN_DEFAULT);
     KV_ASSERT(uv_loop_close(&app->loop) == 0);
     kv_engine_free(app->service.engine);
+    kv_backups_free(app->service.backups);
     kv_service_vaults_free(&app->service);
     kv_principals_free(app->service.principals);
     kv_quota_free(app->service.quota);

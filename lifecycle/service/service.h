@@ -16,6 +16,7 @@ struct kv_keyring;
 struct kv_assignments;
 struct kv_principals;
 struct kv_engine;
+struct kv_backups;
 struct kv_identity;
 struct kv_oidc;
 struct kv_audit;
@@ -77,6 +78,7 @@ struct kv_service {
     uint64_t epoch;         /* the newest of all vaults */
     struct kv_assignments *assignments; /* service/assignments.h */
     struct kv_principals *principals;   /* auth/principal.h */
+    struct kv_backups *backups;         /* backup/backups.h; NULL in tests */
     struct kv_engine *engine;           /* certs/engine.h; NULL in tests */
     struct kv_identity *identity;       /* service/identity.h */
     struct kv_oidc *oidc;               /* service/oidc.h; NULL in tests */

@@ -77,3 +77,10 @@ int kv_paths_find(struct kv_paths *out, struct kv_err *err)
 out:
     return rc;
 }
+
+int kv_paths_program(char out[PATH_MAX], const char *name, struct kv_err *err)
+{
+    struct kv_paths paths;
+    int rc = own_dir(paths.self_dir, err);
+    return rc != 0 ? rc : find_program(out, &paths, name, err);
+}

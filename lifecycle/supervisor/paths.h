@@ -25,6 +25,10 @@ struct kv_paths {
  * is in neither place. */
 int kv_paths_find(struct kv_paths *out, struct kv_err *err) KV_MUST_CHECK;
 
+/* Find one program of libexec. KV_E_NOT_FOUND (supervisor.missing-program). */
+int kv_paths_program(char out[PATH_MAX], const char *name,
+                     struct kv_err *err) KV_MUST_CHECK;
+
 /* Write "DIR/NAME"; KV_E_TOO_BIG (supervisor.path-too-long) when it does not fit. */
 int kv_path_join(char out[PATH_MAX], const char *dir, const char *name,
                  struct kv_err *err) KV_MUST_CHECK;

@@ -121,6 +121,7 @@ static void job_free(struct kv_job *job)
     for (size_t i = 0; i < job->n_changes; i++)
         free((void *)job->changes[i].row.sealed);
     free(job->changes);
+    free(job->path);
     free(job);
 }
 
@@ -288,6 +289,27 @@ int kv_base_check(struct kv_store *store, kv_store_apply_cb cb, void *arg)
     return 0;
 }
 
+int kv_base_snapshot(struct kv_store *store, const char *path, kv_store_apply_cb cb,
+                     void *arg)
+{
+    struct kv_store_base *base = (struct kv_store_base *)store;
+    struct kv_job *job = NULL;
+    char *copy = path != NULL ? strdup(path) : NULL;
+    int rc = job_new(base, KV_JOB_SNAPSHOT,
+                     path != NULL && path[0] == '/' && cb != NULL, arg, &job);
+    if (rc == 0 && copy == NULL)
+        rc = KV_E_NOMEM;
+    if (rc != 0) {
+        free(job);
+        free(copy);
+        return rc;
+    }
+    job->cb.apply = cb;
+    job->path = copy;
+    submit(base, job);
+    return 0;
+}
+
 int kv_job_add_row(struct kv_job *job, const struct kv_row *row)
 {
     size_t cap = job->kind == KV_JOB_LIST ? job->query.limit + 1 : 1;
@@ -383,6 +405,7 @@ void kv_job_finish(struct kv_store_base *base, struct kv_job *job)
     case KV_JOB_APPLY:
     case KV_JOB_OP_STATUS:
     case KV_JOB_CHECK:
+    case KV_JOB_SNAPSHOT:
         job->cb.apply(job->arg, job->rc, job->failed_index, &job->err);
         break;
     case KV_JOB_STATS:

@@ -20,6 +20,7 @@ enum kv_job_kind {
     KV_JOB_OP_STATUS,
     KV_JOB_STATS,
     KV_JOB_CHECK,
+    KV_JOB_SNAPSHOT,
 };
 
 /* One mutation of a batch; `row.sealed` is the job's own copy. */
@@ -49,6 +50,7 @@ struct kv_job {
     uint8_t op_id[KV_ID_LEN];
     struct kv_job_change *changes;
     size_t n_changes;
+    char *path; /* SNAPSHOT */
 
     int rc;
     struct kv_err err;
@@ -89,6 +91,8 @@ int kv_base_op_status(struct kv_store *store, const uint8_t op_id[KV_ID_LEN],
                       kv_store_apply_cb cb, void *arg);
 int kv_base_stats(struct kv_store *store, kv_store_stats_cb cb, void *arg);
 int kv_base_check(struct kv_store *store, kv_store_apply_cb cb, void *arg);
+int kv_base_snapshot(struct kv_store *store, const char *path, kv_store_apply_cb cb,
+                     void *arg);
 
 /* Append a copy of `row` to the result; room for query.limit + 1 rows (or one, where
  * the job is no list). Returns 0 or KV_E_NOMEM (recorded in the job's error). */

@@ -227,6 +227,10 @@ static void run(struct memory *memory, struct kv_job *job)
     case KV_JOB_STATS:
         run_stats(memory, job);
         break;
+    case KV_JOB_SNAPSHOT:
+        job->rc = kv_err_set(&job->err, KV_E_UNSUPPORTED, "store.no-snapshot",
+                             "a store in memory has no file to copy");
+        break;
     case KV_JOB_CHECK:
         break;
     }
@@ -295,6 +299,7 @@ static const struct kv_store_ops memory_ops = {
     .op_status = kv_base_op_status,
     .stats = kv_base_stats,
     .check = kv_base_check,
+    .snapshot = kv_base_snapshot,
 };
 
 int kv_memory_open(struct kv_store **out, const struct kv_store_config *config,

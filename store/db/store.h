@@ -178,6 +178,13 @@ struct kv_store_ops {
 
     /* Full check of the file (integrity, foreign keys, schema). */
     int (*check)(struct kv_store *store, kv_store_apply_cb cb, void *arg);
+
+    /* Write the store of one moment to a new file of mode 0600 at `path`, while reads
+     * and changes go on; on failure there is no file. Not synced. For the back end's
+     * own reader of copies (sqlite/copy.h). KV_E_UNSUPPORTED (store.no-snapshot): the
+     * memory back end has no file. */
+    int (*snapshot)(struct kv_store *store, const char *path, kv_store_apply_cb cb,
+                    void *arg);
 };
 
 /* The starting calls return 0 (the callback will come) or KV_E_INVALID, KV_E_NOMEM,

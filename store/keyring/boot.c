@@ -156,7 +156,8 @@ static int open_seal(struct kv_boot *boot, const struct kv_boot_config *config,
                          "right one back or restore with the recovery key");
     KV_TRY(rc);
     KV_TRY(kv_slots_verify((struct kv_bytes){file->data, file->len}, &root, err));
-    rc = kv_seal_new(&boot->seal, slots->installation, &root, config->rand);
+    KV_TRY(kv_seal_new(&boot->seal, slots->installation, &root, config->rand));
+    rc = kv_seal_set_slots(boot->seal, (struct kv_bytes){file->data, file->len});
 out:
     kv_secret_free(&keyfile);
     kv_secret_free(&root);

@@ -107,6 +107,19 @@ const uint8_t *kv_ring_installation(const struct kv_ring *ring)
     return kv_seal_installation(ring->seal);
 }
 
+int kv_ring_backup_key_new(struct kv_ring *ring, uint8_t *key, struct kv_buf *wrapped,
+                           struct kv_bytes *slots)
+{
+    *slots = kv_seal_slots(ring->seal);
+    return kv_seal_backup_key_new(ring->seal, key, wrapped);
+}
+
+int kv_ring_backup_key_open(struct kv_ring *ring, struct kv_bytes wrapped, uint8_t *key,
+                            struct kv_err *err)
+{
+    return kv_seal_backup_key_open(ring->seal, wrapped, key, err);
+}
+
 int64_t kv_ring_now_s(const struct kv_ring *ring)
 {
     return kv_now_s(ring->clock);

@@ -76,6 +76,12 @@ int kv_ring_unseal(struct kv_ring *ring, const struct kv_ident *ident,
                    struct kv_bytes row, struct kv_buf *out,
                    struct kv_err *err) KV_MUST_CHECK;
 
+/* The key of a backup file, made or opened (seal.h). */
+int kv_ring_backup_key_new(struct kv_ring *ring, uint8_t *key, struct kv_buf *wrapped,
+                           struct kv_bytes *slots) KV_MUST_CHECK;
+int kv_ring_backup_key_open(struct kv_ring *ring, struct kv_bytes wrapped, uint8_t *key,
+                            struct kv_err *err) KV_MUST_CHECK;
+
 /* Make the key of a sealed row live (or find it so: the same identity and bytes).
  * Release with kv_live_release. */
 int kv_ring_load(struct kv_ring *ring, const struct kv_ident *ident,

@@ -58,6 +58,9 @@ enum kv_role_verb {
     KV_ROLE_VAULT_FORGET = 273,   /* kv_role_vault_key (term 0, no wrapped) -> empty:
                                      all terms, live keys and grants of a vault */
     KV_ROLE_KEY_REUSE = 274,      /* kv_role_key_update -> kv_role_key_made */
+    KV_ROLE_BACKUP_NEW = 276,     /* empty -> kv_role_backup_key */
+    KV_ROLE_BACKUP_OPEN = 277,    /* wrapped bytes -> file key, 32 bytes */
+    KV_ROLE_KEY_PROVE = 278,      /* kv_role_rows (keys) -> u16 n, u32 status of each */
     KV_ROLE_BLOB_SEAL = 280,      /* kv_role_blob_rows (stored) -> one chunk */
     KV_ROLE_BLOB_OPEN = 281,      /* kv_role_blob_open -> kv_role_blob_rows (stored) */
     /* the audit log, role_audit.h */
@@ -330,6 +333,19 @@ struct kv_role_blob_open {
     struct kv_bytes chunk;
 };
 
+/* The key of one backup file of the whole store (docs/adr/0012-backup-file.md): known
+ * to the service while it writes or reads the file, wrapped for the keyring; and the
+ * slots file, so that whoever has the secret of a slot can restore. */
+#define KV_BACKUP_KEY_LEN 32
+#define KV_BACKUP_WRAPPED_MAX 64
+#define KV_BACKUP_SLOTS_MAX 16384
+struct kv_role_backup_key {
+    uint8_t key[KV_BACKUP_KEY_LEN];
+    struct kv_bytes wrapped;
+    struct kv_bytes slots;
+    uint8_t opens_elsewhere; /* 1: a slot needs nothing of this machine */
+};
+
 /* Codecs: put appends a payload (failures stick to the buffer), get reads one whole
  * payload; KV_E_INVALID when anything is short, long, out of range or left over. */
 #define KV_ROLE_CODEC(name)                                                            \
@@ -347,6 +363,7 @@ KV_ROLE_CODEC(export);
 KV_ROLE_CODEC(blob_rows);
 KV_ROLE_CODEC(blob_open);
 KV_ROLE_CODEC(beat);
+KV_ROLE_CODEC(backup_key);
 KV_ROLE_CODEC(usage);
 KV_ROLE_CODEC(usage_ask);
 KV_ROLE_CODEC(grant);

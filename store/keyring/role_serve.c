@@ -12,7 +12,7 @@ bool kv_role_verb_is_slow(uint16_t verb)
     return (verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT) ||
            verb == KV_ROLE_KEY_REUSE || verb == KV_ROLE_BLOB_SEAL ||
            verb == KV_ROLE_BLOB_OPEN || verb == KV_ROLE_AUDIT_OPEN ||
-           verb == KV_ROLE_AUDIT_SEAL;
+           verb == KV_ROLE_AUDIT_SEAL || verb == KV_ROLE_KEY_PROVE;
 }
 
 static int bad_frame(struct kv_err *err)
@@ -161,6 +161,10 @@ int kv_role_serve(const struct kv_serve *serve, const struct kv_frame *frame,
     case KV_ROLE_BLOB_SEAL:
     case KV_ROLE_BLOB_OPEN:
         return kv_role_serve_blob(serve, frame, out, err);
+    case KV_ROLE_BACKUP_NEW:
+    case KV_ROLE_BACKUP_OPEN:
+    case KV_ROLE_KEY_PROVE:
+        return kv_role_serve_backup(serve, frame, out, err);
     case KV_ROLE_BEAT:
         return serve_beat(ring, frame, err);
     case KV_ROLE_USAGE:

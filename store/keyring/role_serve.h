@@ -35,4 +35,8 @@ int kv_role_serve_key(const struct kv_serve *serve, const struct kv_frame *frame
 int kv_role_serve_audit(const struct kv_serve *serve, const struct kv_frame *frame,
                         struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
 
+/* The verbs of backups, in role_serve_backup.c; called by kv_role_serve. */
+int kv_role_serve_backup(const struct kv_serve *serve, const struct kv_frame *frame,
+                         struct kv_buf *out, struct kv_err *err) KV_MUST_CHECK;
+
 #endif

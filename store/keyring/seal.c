@@ -27,6 +27,7 @@
 #define AAD_MAX 512
 
 static const char wrap_label[] = "keyvault wrap 1";
+static const char backup_label[] = "keyvault backup 1";
 static const char blob_root_label[] = "keyvault blobs 1";
 static const char row_label[] = "keyvault row 1";
 static const char blob_label[] = "keyvault blob 1";
@@ -36,6 +37,8 @@ struct kv_seal {
     struct kv_secret wrap_key;
     struct kv_secret blob_key;
     struct kv_secret audit_key;
+    struct kv_secret backup_key;
+    struct kv_buf slots;
     EVP_CIPHER *gcm;
     const struct kv_rand *rand;
 };
@@ -66,11 +69,13 @@ int kv_seal_new(struct kv_seal **out, const uint8_t installation[KV_ID_LEN],
         goto out;
     memcpy(seal->installation, installation, KV_ID_LEN);
     seal->rand = rand;
+    kv_buf_init(&seal->slots, KV_BACKUP_SLOTS_MAX);
     KV_TRY(derive(root, installation, wrap_label, &seal->wrap_key));
     KV_TRY(derive(root, installation, blob_root_label, &seal->blob_key));
     KV_TRY(kv_secret_init(&seal->audit_key, KV_AUDIT_KEY_LEN));
     KV_TRY(kv_audit_key((struct kv_bytes){root->data, root->len}, installation,
                         seal->audit_key.data));
+    KV_TRY(derive(root, installation, backup_label, &seal->backup_key));
     seal->gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", "provider=default");
     rc = seal->gcm != NULL ? 0 : KV_E_CRYPTO;
 out:
@@ -89,8 +94,48 @@ void kv_seal_free(struct kv_seal *seal)
     kv_secret_free(&seal->wrap_key);
     kv_secret_free(&seal->blob_key);
     kv_secret_free(&seal->audit_key);
+    kv_secret_free(&seal->backup_key);
+    kv_buf_free(&seal->slots);
     EVP_CIPHER_free(seal->gcm);
     free(seal);
+}
+
+int kv_seal_set_slots(struct kv_seal *seal, struct kv_bytes slots)
+{
+    kv_buf_reset(&seal->slots);
+    return kv_buf_append(&seal->slots, slots.data, slots.len);
+}
+
+struct kv_bytes kv_seal_slots(const struct kv_seal *seal)
+{
+    return (struct kv_bytes){seal->slots.data, seal->slots.len};
+}
+
+int kv_seal_backup_key_new(const struct kv_seal *seal, uint8_t *key,
+                           struct kv_buf *wrapped)
+{
+    int rc = kv_rand_fill(seal->rand, key, KV_BACKUP_KEY_LEN);
+    if (rc == 0)
+        rc = kv_key_wrap(seal->backup_key.data,
+                         (struct kv_bytes){key, KV_BACKUP_KEY_LEN}, wrapped);
+    return rc;
+}
+
+int kv_seal_backup_key_open(const struct kv_seal *seal, struct kv_bytes wrapped,
+                            uint8_t *key, struct kv_err *err)
+{
+    struct kv_buf plain;
+    kv_buf_init_secret(&plain, 256);
+    int rc = kv_key_unwrap(seal->backup_key.data, wrapped, &plain);
+    if (rc == 0 && plain.len != KV_BACKUP_KEY_LEN)
+        rc = KV_E_INTEGRITY;
+    if (rc == 0)
+        memcpy(key, plain.data, KV_BACKUP_KEY_LEN);
+    else if (rc == KV_E_INTEGRITY)
+        (void)kv_err_set(err, rc, "backup.wrong-key",
+                         "the backup was made by another installation or is altered");
+    kv_buf_free(&plain);
+    return rc;
 }
 
 const uint8_t *kv_seal_installation(const struct kv_seal *seal)

@@ -77,6 +77,18 @@ int kv_seal_blob_open(const struct kv_seal *seal, const uint8_t id[KV_ID_LEN],
                       struct kv_bytes aad, struct kv_bytes chunk, struct kv_buf *out,
                       struct kv_err *err) KV_MUST_CHECK;
 
+/* Keep a copy of the slots file, which goes into backups; before the seal is shared. */
+int kv_seal_set_slots(struct kv_seal *seal, struct kv_bytes slots) KV_MUST_CHECK;
+struct kv_bytes kv_seal_slots(const struct kv_seal *seal);
+
+/* Make the key of a backup file (KV_BACKUP_KEY_LEN bytes) and append its wrapped form,
+ * under a key that only backups have; and back: KV_E_INTEGRITY (backup.wrong-key) when
+ * it is not of this installation. */
+int kv_seal_backup_key_new(const struct kv_seal *seal, uint8_t *key,
+                           struct kv_buf *wrapped) KV_MUST_CHECK;
+int kv_seal_backup_key_open(const struct kv_seal *seal, struct kv_bytes wrapped,
+                            uint8_t *key, struct kv_err *err) KV_MUST_CHECK;
+
 /* HKDF-SHA256 of `key` with `salt` (may be empty) and `info` into `out_len` bytes. */
 int kv_hkdf(struct kv_bytes key, struct kv_bytes salt, struct kv_bytes info,
             uint8_t *out, size_t out_len) KV_MUST_CHECK;

@@ -102,6 +102,9 @@ void kv_checkpoint_when_idle(struct kv_sqlite *store);
 /* reader.c: read the row that the statement stands on into the job's result. */
 int kv_sqlite_row_add(struct kv_job *job, sqlite3_stmt *stmt) KV_MUST_CHECK;
 
+/* copy.c: write the store as it is now to the new file job->path. */
+int kv_sqlite_copy_run(struct kv_sqlite_conn *conn, struct kv_job *job) KV_MUST_CHECK;
+
 /* Look the job's operation up among those of the last 24 hours: SQLITE_ROW when it
  * is committed, SQLITE_DONE when it is not, or another result code. */
 int kv_sqlite_op_find(struct kv_sqlite *store, struct kv_sqlite_conn *conn,

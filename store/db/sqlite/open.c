@@ -148,6 +148,7 @@ static const struct kv_store_ops sqlite_ops = {
     .op_status = kv_base_op_status,
     .stats = kv_base_stats,
     .check = kv_base_check,
+    .snapshot = kv_base_snapshot,
 };
 
 static int quick_check(struct kv_sqlite_conn *conn, struct kv_err *err)

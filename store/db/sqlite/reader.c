@@ -338,6 +338,10 @@ static void run(struct kv_sqlite *store, struct kv_sqlite_conn *conn,
         conn->deadline_ms = 0;
         job->rc = run_check(conn, job);
         break;
+    case KV_JOB_SNAPSHOT:
+        conn->deadline_ms = 0;
+        job->rc = kv_sqlite_copy_run(conn, job);
+        break;
     case KV_JOB_APPLY:
         KV_ASSERT(job->kind != KV_JOB_APPLY); /* the writer's */
         break;

@@ -17,10 +17,7 @@
 
 _Static_assert(KV_ROW_DELETED == 8, "written as a number in SQL and in the schema");
 
-#define ROW                                                                            \
-    "o.vault, o.kind, o.display, o.version, o.row_version, o.term, o.flags, "          \
-    "o.current_version, o.created_s, o.updated_s, o.nbf_s, o.exp_s, o.next_at_s, "     \
-    "o.sealed"
+#define ROW KV_SQL_ROW
 
 /* The name of a version is not deleted. */
 #define IS_LIVE                                                                        \

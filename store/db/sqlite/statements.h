@@ -17,6 +17,12 @@
 
 #define KV_SQL_PARAMS_MAX 16
 
+/* The columns of a row of `obj o`, in the order that kv_sqlite_row_add reads. */
+#define KV_SQL_ROW                                                                     \
+    "o.vault, o.kind, o.display, o.version, o.row_version, o.term, o.flags, "          \
+    "o.current_version, o.created_s, o.updated_s, o.nbf_s, o.exp_s, o.next_at_s, "     \
+    "o.sealed"
+
 enum kv_sql {
     /* readers */
     KV_SQL_READ_BEGIN,
