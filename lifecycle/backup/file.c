@@ -48,7 +48,7 @@ struct stream {
 
 static int damaged(struct kv_err *err, const char *what)
 {
-    (void)kv_err_set(err, KV_E_INTEGRITY, "backup.damaged",
+    (void)kv_err_set(err, KV_E_INTEGRITY, "backup.altered",
                      "the backup is altered or damaged: %s", what);
     kv_err_hint(err, "take another backup");
     return KV_E_INTEGRITY;

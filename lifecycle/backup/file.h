@@ -9,7 +9,7 @@
  *
  * Nonces count chunks and mark the last one; the hash of the header is authenticated
  * with every chunk. Whatever was changed, cut, added, swapped or spliced is
- * KV_E_INTEGRITY (backup.damaged). Blocking, any thread.
+ * KV_E_INTEGRITY (backup.altered). Blocking, any thread.
  */
 #ifndef KV_LIFECYCLE_BACKUP_FILE_H
 #define KV_LIFECYCLE_BACKUP_FILE_H
@@ -49,7 +49,7 @@ int kv_backup_header_put(const struct kv_backup_header *header,
                          struct kv_buf *out) KV_MUST_CHECK;
 
 /* Read the header at the front of `bytes`, from which it borrows. KV_E_INTEGRITY
- * (backup.damaged), KV_E_UNSUPPORTED (backup.newer-format, backup.newer-schema). */
+ * (backup.altered), KV_E_UNSUPPORTED (backup.newer-format, backup.newer-schema). */
 int kv_backup_header_get(struct kv_bytes bytes, struct kv_backup_header *out,
                          struct kv_err *err) KV_MUST_CHECK;
 

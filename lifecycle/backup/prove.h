@@ -33,7 +33,7 @@ struct kv_backup_proof {
 
 /* Open the backup job->from into job->to (job->file_key is not looked at) and prove it.
  * The copy stays where everything went well; otherwise no file is left.
- * KV_E_INTEGRITY (backup.damaged, backup.not-proved, backup.wrong-key, db.corrupt). */
+ * KV_E_INTEGRITY (backup.altered, backup.not-proved, backup.wrong-key, db.corrupt). */
 int kv_backup_prove(const struct kv_backup_job *job,
                     const struct kv_backup_keyring *keyring,
                     struct kv_backup_proof *out, struct kv_err *err) KV_MUST_CHECK;

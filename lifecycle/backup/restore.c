@@ -201,7 +201,7 @@ static int unlock(const struct kv_restore *restore,
     KV_TRY(rc);
     KV_TRY(kv_slots_verify(header->slots, root, err));
     if (memcmp(slots->installation, header->installation, KV_ID_LEN) != 0)
-        rc = kv_err_set(err, KV_E_INTEGRITY, "backup.damaged",
+        rc = kv_err_set(err, KV_E_INTEGRITY, "backup.altered",
                         "the backup is altered or damaged: its header");
 out:
     return rc;

@@ -201,7 +201,7 @@ static int fetch_piece(struct transfer *transfer, struct kv_err *err)
     const char *text = kv_json_text(reply, "data");
     KV_TRY(kv_b64_decode(KV_B64_URL, text, strlen(text), &piece));
     if (piece.len == 0)
-        KV_TRY(kv_err_set(err, KV_E_INTEGRITY, "backup.damaged",
+        KV_TRY(kv_err_set(err, KV_E_INTEGRITY, "backup.altered",
                           "the service sent less than it has proved"));
     KV_TRY(write_piece(transfer, &piece, err));
     transfer->done += piece.len;
@@ -222,7 +222,7 @@ static int check_digest(struct transfer *transfer, const json_t *proof,
     kv_hex_encode(text, digest, sizeof(digest));
     return strcmp(text, kv_json_text(proof, "sha256")) == 0
                ? 0
-               : kv_err_set(err, KV_E_INTEGRITY, "backup.damaged",
+               : kv_err_set(err, KV_E_INTEGRITY, "backup.altered",
                             "what was stored is not what was proved");
 }
 
@@ -382,7 +382,7 @@ static int send_all(struct transfer *transfer, struct kv_err *err)
     if (transfer->fd < 0 || fstat(transfer->fd, &info) != 0)
         KV_TRY(kv_err_errno(err, errno, "backup.unreadable", transfer->file));
     if (!S_ISREG(info.st_mode) || info.st_size == 0)
-        KV_TRY(kv_err_set(err, KV_E_INTEGRITY, "backup.damaged",
+        KV_TRY(kv_err_set(err, KV_E_INTEGRITY, "backup.altered",
                           "%s is empty or no file", transfer->file));
     transfer->total = (uint64_t)info.st_size;
     KV_TRY(rc);

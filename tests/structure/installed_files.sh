@@ -18,7 +18,7 @@ file() {
 }
 file keyvaultd
 keyvaultd=$tmp$found
-for name in keyvault keyvault-keyring keyvault-service keyvault.so; do
+for name in keyvault keyvault-keyring keyvault-service keyvault-restore keyvault.so; do
   file "$name"
   [ -z "$found" ] || strings "$keyvaultd" | grep -qxF "${found%/*}" || {
     echo "$name is installed as $found, where keyvaultd does not look"

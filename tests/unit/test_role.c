@@ -19,6 +19,7 @@ AGAIN(tbs)
 AGAIN(export)
 AGAIN(blob_rows)
 AGAIN(blob_open)
+AGAIN(backup_key)
 AGAIN(beat)
 AGAIN(usage)
 AGAIN(usage_ask)
@@ -84,6 +85,10 @@ Test(role, messages_keep_the_rules_of_codecs)
     struct kv_buf out;
     kv_buf_init(&out, KV_FRAME_MAX_ROLE);
     CHECK(vault_key, {.vault = {7}, .term = 1, .wrapped = BYTES("wrapped")});
+    CHECK(backup_key, {.key = {1},
+                       .wrapped = BYTES("wrapped"),
+                       .slots = BYTES("slots"),
+                       .opens_elsewhere = 1});
     CHECK(rows, {.n = 2,
                  .row = {{.ident = IDENT, .body = BYTES("body")},
                          {.ident = IDENT, .status = KV_E_INTEGRITY}}});
