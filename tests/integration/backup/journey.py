@@ -193,7 +193,7 @@ def openssl_signs(dev):
 def nginx_serves(dev):
     if shutil.which("nginx") is None:
         return
-    with Nginx(dev, {"site": (dev.work / "site.crt", dev.work / "site.uri.pem")}) as nginx:
+    with Nginx(dev, [("site", dev.work / "site.crt", dev.work / "site.uri.pem")]) as nginx:
         done = subprocess.run(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{nginx.port['site']}",
              "-CAfile", dev.work / "site.crt", "-verify_return_error"],
