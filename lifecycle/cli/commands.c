@@ -398,7 +398,7 @@ static const char backup_create_notes[] =
     "there: read back, every key opened, one of each kind signed. FILE must not exist.";
 static const char backup_verify_notes[] =
     "Proves a backup of this installation as create does; needs as much space again.";
-static const char restore_notes[] =
+static const char store_restore_notes[] =
     "DIR must be empty or not exist. With --recovery-file it gets a new keyfile. The\n"
     "result is proved before it counts; needs no daemon.";
 static const char doctor_notes[] =
@@ -557,7 +557,7 @@ const struct kv_command kv_commands[] = {
     ROW("backup", "verify", "FILE", "Prove a backup again", none, backup_verify_notes,
         kv_backup_verify_run),
     ROW("restore", NULL, "FILE DIR", "Restore a backup into an empty directory",
-        restore_flags, restore_notes, kv_restore_command_run),
+        restore_flags, store_restore_notes, kv_restore_command_run),
     ROW("status", NULL, "", "Show the state of the service and its vaults", none, NULL,
         kv_status_run),
     ROW("doctor", NULL, "[URI|FILE]", "Find out why something does not work",
