@@ -295,7 +295,7 @@ static int open_keyring(struct work *work, struct kv_err *err)
     if (rc == 0)
         rc = kv_boot_open(&work->boot, &config, err);
     if (rc == 0)
-        rc = kv_ring_new(&work->ring, work->boot.seal, kv_clock_system());
+        rc = kv_ring_new(&work->ring, work->boot.seal, NULL, kv_clock_system());
     return rc;
 }
 

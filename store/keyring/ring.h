@@ -38,7 +38,8 @@ struct kv_live {
     struct kv_key_attrs attrs; /* without `app` */
 };
 
-/* `seal`, `anchor` and `clock` are borrowed and outlive the ring. */
+/* `seal`, `anchor` and `clock` are borrowed and outlive the ring. `anchor` may be NULL
+ * where nobody asks about the audit log. */
 int kv_ring_new(struct kv_ring **out, const struct kv_seal *seal,
                 struct kv_anchor *anchor, const struct kv_clock *clock) KV_MUST_CHECK;
 void kv_ring_free(struct kv_ring *ring);
