@@ -32,7 +32,7 @@ def run(dev, directory, block):
     lines = [line for line in block.splitlines()
              if not line.startswith(SKIP) and not line.startswith(". /tmp/vault/env")
              and not line.startswith("tests/run.sh")]
-    script = "\n".join(lines).strip()
+    script = "\n".join(lines).strip().replace("/tmp/vault/", f"{dev.dir}/")
     if not script:
         return None
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=directory,
