@@ -1,6 +1,6 @@
 /*
- * Quotas of calls (lifecycle/auth/quota.h): what class a route is of, and what a use of a
- * key weighs once the key is known.
+ * Quotas of calls (lifecycle/auth/quota.h): what class a route is of, and what a use of
+ * a key weighs once the key is known.
  */
 #include <inttypes.h>
 

@@ -1,7 +1,7 @@
 /*
- * A new order: the key is made, or with `reuse_key` taken over from the present version,
- * and its request; then version, operation and policy are committed together. What the
- * issuer does with it is the engine's (run.c).
+ * A new order: the key is made, or with `reuse_key` taken over from the present
+ * version, and its request; then version, operation and policy are committed together.
+ * What the issuer does with it is the engine's (run.c).
  */
 #include <stdlib.h>
 #include <string.h>

@@ -16,7 +16,7 @@
 #define KV_BLOB_MAX (16U << 20) /* bytes of a blob */
 #define KV_BLOB_CHUNKS_MAX 64
 #define KV_BLOB_CHUNK_BYTES (3U << 20) /* bodies that the service puts into one */
-#define KV_BLOB_VERSIONS_MAX 500 /* of one name */
+#define KV_BLOB_VERSIONS_MAX 500       /* of one name */
 
 /* A blob that was read; the chunks borrow from its bytes. */
 struct kv_blob {
