@@ -103,7 +103,7 @@ static void seals_checked(struct kv_task *task)
     struct check *check = check_of(task);
     const struct kv_role_audit_seal *rows =
         (const struct kv_role_audit_seal *)(const void *)check->seals.data;
-    struct kv_role_audit_checked msg;
+    struct kv_role_audit_checked msg = {.n = 0};
     if (kv_role_audit_checked_get(task->payload, &msg) != 0) {
         kv_task_fail(task, KV_E_INTERNAL, NULL);
         return;

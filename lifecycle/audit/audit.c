@@ -56,7 +56,7 @@ struct record {
     kv_audit_cb cb;
     void *arg;
     struct kv_audit *audit;
-    struct kv_audit_item item; /* last: its body stands behind it */
+    struct kv_audit_item item;
 };
 
 static struct record *record_of(struct kv_audit_item *item)
@@ -163,7 +163,7 @@ int kv_audit_end(struct kv_audit *audit, kv_audit_cb cb, void *arg, struct kv_er
     record->arg = arg;
     record->item.done = on_record;
     record->item.body_len = body->len;
-    memcpy(record->item.body, body->data, body->len);
+    record->item.body = memcpy(record + 1, body->data, body->len);
     if (audit->state == KV_AUDIT_RUNNING) {
         push(audit, &record->item);
         return 0;

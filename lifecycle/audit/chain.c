@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,7 +143,7 @@ static bool take_word(struct reader *reader, char *out, size_t out_size)
 
 static bool take_mac(struct reader *reader, uint8_t out[KV_AUDIT_MAC_LEN])
 {
-    if (reader->end - reader->at < 2 * KV_AUDIT_MAC_LEN ||
+    if (reader->end - reader->at < (ptrdiff_t)2 * KV_AUDIT_MAC_LEN ||
         kv_hex_decode(out, KV_AUDIT_MAC_LEN, reader->at) != 0)
         return false;
     reader->at += (size_t)2 * KV_AUDIT_MAC_LEN;
@@ -183,15 +184,12 @@ static bool find_member(const char *line, size_t body_len, const char *name,
                         struct reader *out)
 {
     char key[40];
-    size_t n = strlen(name);
-    KV_ASSERT(n + 5 < sizeof(key));
-    memcpy(key, ",\"", 2);
-    memcpy(key + 2, name, n);
-    memcpy(key + 2 + n, "\":", 3);
-    const char *found = memmem(line, body_len, key, n + 4);
+    const int n = snprintf(key, sizeof(key), ",\"%s\":", name);
+    KV_ASSERT(n > 0 && (size_t)n < sizeof(key));
+    const char *found = memmem(line, body_len, key, (size_t)n);
     if (found == NULL)
         return false;
-    *out = (struct reader){found + n + 4, line + body_len};
+    *out = (struct reader){found + n, line + body_len};
     return true;
 }
 

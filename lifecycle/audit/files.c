@@ -80,7 +80,7 @@ int kv_audit_files_list(int dir_fd, uint64_t **out, size_t *n, struct kv_err *er
         (void)closedir(stream);
     else if (fd >= 0)
         (void)close(fd);
-    if (rc == 0) {
+    if (rc == 0 && numbers != NULL) {
         qsort(numbers, *n, sizeof(*numbers), compare);
         *out = numbers;
     } else {

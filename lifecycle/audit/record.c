@@ -28,7 +28,7 @@ void kv_audit_put_text(struct kv_buf *body, const char *name, const char *text,
     if (text == NULL || text[0] == '\0')
         return;
     (void)kv_buf_appendf(body, ",\"%s\":\"", name);
-    for (size_t i = 0; text[i] != '\0' && i < max; i++) {
+    for (size_t i = 0; i < max && text[i] != '\0'; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c < 0x20 || c > 0x7e || c == '"' || c == '\\')
             (void)kv_buf_appendf(body, "\\u%04x", c);

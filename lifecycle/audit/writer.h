@@ -14,7 +14,7 @@ struct kv_audit_writer;
 
 struct kv_audit_item {
     struct kv_audit_item *next;
-    /* A job, on the thread; NULL: a record, whose body stands behind the item. */
+    /* A job, on the thread; NULL: a record. */
     int (*run)(struct kv_audit_segment *segment, struct kv_audit_item *item,
                struct kv_err *err);
     /* On the loop; frees the item. `err` explains a failure. */
@@ -23,7 +23,7 @@ struct kv_audit_item {
     int rc;       /* private */
     uint64_t seq; /* of a record */
     size_t body_len;
-    char body[];
+    const char *body; /* of a record: behind the item */
 };
 
 /* Start the thread over a directory. */

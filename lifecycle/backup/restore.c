@@ -329,7 +329,7 @@ static int give(const char *dir, uid_t uid, gid_t gid, struct kv_err *err)
     DIR *handle = opendir(dir);
     int rc = handle != NULL ? 0 : kv_err_errno(err, errno, "restore.not-given", dir);
     const struct dirent *entry = NULL;
-    while (rc == 0 && (entry = readdir(handle)) != NULL) {
+    while (rc == 0 && handle != NULL && (entry = readdir(handle)) != NULL) {
         if (strcmp(entry->d_name, "..") == 0)
             continue;
         rc = join(path, dir, entry->d_name, err);

@@ -79,7 +79,7 @@ int64_t kv_duration_from(const struct kv_duration *duration, int64_t from_s,
     const int last = days_of(month / 12, month % 12);
     if (date.tm_mday > last)
         date.tm_mday = last;
-    return (int64_t)timegm(&date) + sign * duration->days * DAY_S;
+    return (int64_t)timegm(&date) + (int64_t)sign * duration->days * DAY_S;
 }
 
 int kv_duration_days(const struct kv_duration *duration)

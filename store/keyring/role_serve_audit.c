@@ -45,7 +45,7 @@ static int serve_keys(struct kv_anchor *anchor, const struct kv_frame *frame,
                       struct kv_buf *out, struct kv_err *err)
 {
     int rc = 0;
-    struct kv_role_audit_range range;
+    struct kv_role_audit_range range = {.n = 0};
     struct kv_role_audit_keys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
         return KV_E_NOMEM;
