@@ -154,6 +154,7 @@ static int key_of(void *arg, uint64_t segment, uint8_t out[KV_AUDIT_KEY_LEN])
 
 static int keep_seal(void *arg, enum kv_audit_seal_kind kind,
                      const struct kv_audit_mark *mark,
+                     const struct kv_audit_mark *after,
                      const uint8_t seal[KV_AUDIT_MAC_LEN])
 {
     struct check *check = arg;
@@ -161,7 +162,8 @@ static int keep_seal(void *arg, enum kv_audit_seal_kind kind,
     memset(&row, 0, sizeof(row));
     row.kind = (uint8_t)kind;
     row.mark = *mark;
-    memcpy(row.seal, seal, KV_AUDIT_MAC_LEN);
+    row.sealed.after = *after;
+    memcpy(row.sealed.seal, seal, KV_AUDIT_MAC_LEN);
     return kv_buf_append(&check->seals, &row, sizeof(row));
 }
 

@@ -221,7 +221,8 @@ static void on_sealed(void *arg, int rc, struct kv_bytes payload,
     if (rc == 0 && audit->state == KV_AUDIT_RUNNING &&
         audit->sealing.segment == audit->sealed.segment) {
         struct kv_buf *body = kv_audit_begin(audit, "checkpoint");
-        kv_audit_put_checkpoint(body, &audit->sealing, msg.seal);
+        kv_audit_put_checkpoint(body, &audit->sealing, &msg.sealed.after,
+                                msg.sealed.seal);
         if (kv_audit_end(audit, NULL, NULL, NULL) == 0)
             audit->sealed = audit->sealing;
     }

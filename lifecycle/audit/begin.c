@@ -101,9 +101,13 @@ static void on_opened(void *arg, int rc, struct kv_bytes payload,
         give_up(audit, job, rc, err);
         return;
     }
+    struct kv_audit_opening *opening = &job->next.opening;
     memcpy(job->next.key, msg.key, sizeof(job->next.key));
-    memcpy(job->next.opening.seal, msg.seal, sizeof(msg.seal));
+    opening->after = msg.sealed.after;
+    memcpy(opening->seal, msg.sealed.seal, sizeof(opening->seal));
     kv_wipe(&msg, sizeof(msg));
+    opening->lost_to = opening->after.seq > opening->mark.seq ? opening->after.seq : 0;
+    job->next.seq = (opening->lost_to != 0 ? opening->lost_to : opening->mark.seq) + 1;
     job->item.run = run_next;
     job->item.done = on_begun;
     kv_audit_writer_push(audit->writer, &job->item);
@@ -127,9 +131,7 @@ static void plan(struct kv_audit *audit, struct job *job)
     opening->mark = job->tail.last.seq > 0 ? job->tail.last : *anchor;
     opening->mark.segment = newest + 1;
     opening->torn = job->tail.torn;
-    opening->lost_to = anchor->seq > opening->mark.seq ? anchor->seq : 0;
-    job->next.seq = (opening->lost_to != 0 ? opening->lost_to : opening->mark.seq) + 1;
-    if (job->tail.is_damaged || opening->lost_to != 0)
+    if (job->tail.is_damaged || anchor->seq > opening->mark.seq)
         kv_log(audit->config.log, KV_LOG_ERROR, "audit.damaged",
                KV_I("segment", job->last), KV_I("last_good", opening->mark.seq),
                KV_I("sealed", anchor->seq));
@@ -255,7 +257,6 @@ void kv_audit_rotate(struct kv_audit *audit)
     kv_audit_writer_last(audit->writer, &opening->mark, &n_bytes);
     opening->prev_segment = opening->mark.segment;
     opening->mark.segment++;
-    job->next.seq = opening->mark.seq + 1;
     ask_opening(audit, job);
 }
 

@@ -72,6 +72,14 @@ int kv_audit_digest(const uint8_t segment_key[KV_AUDIT_KEY_LEN], const char *wha
     return rc;
 }
 
+static void put_after(struct kv_buf *body, const struct kv_audit_mark *after)
+{
+    if (after->seq == 0)
+        return;
+    kv_audit_put_number(body, "after", after->seq);
+    kv_audit_put_hex(body, "after_mac", after->mac, KV_AUDIT_MAC_LEN);
+}
+
 void kv_audit_put_opening(struct kv_buf *body, const struct kv_audit_opening *opening)
 {
     kv_audit_put_number(body, "segment", opening->mark.segment);
@@ -82,14 +90,17 @@ void kv_audit_put_opening(struct kv_buf *body, const struct kv_audit_opening *op
         kv_audit_put_number(body, "lost_to", opening->lost_to);
     if (opening->torn != 0)
         kv_audit_put_number(body, "torn", opening->torn);
+    put_after(body, &opening->after);
     kv_audit_put_hex(body, "seal", opening->seal, KV_AUDIT_MAC_LEN);
 }
 
 void kv_audit_put_checkpoint(struct kv_buf *body, const struct kv_audit_mark *mark,
+                             const struct kv_audit_mark *after,
                              const uint8_t seal[KV_AUDIT_MAC_LEN])
 {
     kv_audit_put_number(body, "at", mark->seq);
     kv_audit_put_hex(body, "at_mac", mark->mac, KV_AUDIT_MAC_LEN);
+    put_after(body, after);
     kv_audit_put_hex(body, "seal", seal, KV_AUDIT_MAC_LEN);
 }
 

@@ -34,17 +34,20 @@ int kv_audit_digest(const uint8_t segment_key[KV_AUDIT_KEY_LEN], const char *wha
                     uint8_t out[KV_AUDIT_DIGEST_LEN]) KV_MUST_CHECK;
 
 /* The members of the records that hold the log together (type open, checkpoint,
- * retire). `lost_to`: records up to this one are missing, the keyring has seen them;
- * 0: none. `torn`: bytes of a last record that a crash had cut. */
+ * retire). `after`: the mark that the keyring had sealed before this one. `lost_to`:
+ * records up to this one are missing, the keyring has seen them; 0: none. `torn`: bytes
+ * of a last record that a crash had cut. */
 struct kv_audit_opening {
     uint64_t prev_segment;
-    struct kv_audit_mark mark; /* the new segment; the last record before it */
+    struct kv_audit_mark mark;  /* the new segment; the last record before it */
+    struct kv_audit_mark after; /* that was sealed before; seq 0: none */
     uint8_t seal[KV_AUDIT_MAC_LEN];
     uint64_t lost_to;
     uint64_t torn;
 };
 void kv_audit_put_opening(struct kv_buf *body, const struct kv_audit_opening *opening);
 void kv_audit_put_checkpoint(struct kv_buf *body, const struct kv_audit_mark *mark,
+                             const struct kv_audit_mark *after,
                              const uint8_t seal[KV_AUDIT_MAC_LEN]);
 void kv_audit_put_retire(struct kv_buf *body, const struct kv_audit_mark *last);
 

@@ -7,7 +7,8 @@
  *         -> DEAD: damaged, the rest of the segment is passed over
  *
  * The MACs since the last checkpoint are kept, because a checkpoint names a record that
- * stands before it.
+ * stands before it, and each seal the record that was sealed before: it must stand
+ * there too, so that leaving a checkpoint out hides nothing.
  */
 #include "lifecycle/audit/verify.h"
 
@@ -33,6 +34,9 @@ struct kv_audit_verifier {
     uint64_t first_prev; /* the segment before the first one that is there; 0: none */
     uint8_t first_mac[KV_AUDIT_MAC_LEN];
     bool is_first_retired;
+    uint64_t first_lost; /* the first segment begins behind it, and behind no segment */
+    bool has_sealed;     /* the last seal that was met is known */
+    struct kv_audit_mark sealed;
     /* of the present segment */
     char file[KV_AUDIT_FILE_MAX];
     uint64_t segment;
@@ -54,10 +58,11 @@ static int key_of(void *arg, uint64_t segment, uint8_t out[KV_AUDIT_KEY_LEN])
 
 static int check_seal(void *arg, enum kv_audit_seal_kind kind,
                       const struct kv_audit_mark *mark,
+                      const struct kv_audit_mark *after,
                       const uint8_t seal[KV_AUDIT_MAC_LEN])
 {
     uint8_t made[KV_AUDIT_MAC_LEN];
-    int rc = kv_audit_seal(arg, kind, mark, made);
+    int rc = kv_audit_seal(arg, kind, mark, after, made);
     if (rc == 0 && !kv_equal_ct(made, seal, sizeof(made)))
         rc = KV_E_INTEGRITY;
     return rc;
@@ -138,7 +143,6 @@ int kv_audit_verifier_begin(struct kv_audit_verifier *verifier, const char *file
     verifier->report->n_bytes = 0;
     verifier->report->is_torn = false;
     verifier->state = OPEN;
-    kv_buf_free(&verifier->macs);
     kv_audit_chain_free(verifier->chain);
     verifier->chain = NULL;
     int rc = verifier->keys->segment_key(verifier->keys->arg, segment, key);
@@ -189,8 +193,39 @@ struct opening {
     struct kv_audit_mark mark; /* sealed */
     uint64_t prev_segment;
     uint64_t lost_to;
+    struct kv_audit_mark after; /* sealed */
     uint8_t seal[KV_AUDIT_MAC_LEN];
 };
+
+/* The mark that was sealed before; seq 0: there was none. */
+static bool read_after(const char *text, size_t len, struct kv_audit_mark *out)
+{
+    memset(out, 0, sizeof(*out));
+    return !kv_audit_line_u64(text, len, "after", &out->seq) ||
+           kv_audit_line_mac(text, len, "after_mac", out->mac);
+}
+
+static bool is_record(const struct kv_audit_mark *mark, uint64_t seq,
+                      const uint8_t mac[KV_AUDIT_MAC_LEN])
+{
+    return mark->seq == seq && memcmp(mark->mac, mac, KV_AUDIT_MAC_LEN) == 0;
+}
+
+/* What was sealed before this seal must stand in the log since the seal before. */
+static void compare_after(struct kv_audit_verifier *verifier,
+                          const struct kv_audit_mark *after)
+{
+    const uint64_t at = after->seq - verifier->macs_from;
+    const struct kv_buf *macs = &verifier->macs;
+    if (after->seq == 0 || !verifier->has_sealed ||
+        is_record(&verifier->sealed, after->seq, after->mac))
+        return;
+    if (after->seq >= verifier->macs_from && at < macs->len / KV_AUDIT_MAC_LEN &&
+        memcmp(macs->data + at * KV_AUDIT_MAC_LEN, after->mac, KV_AUDIT_MAC_LEN) == 0)
+        return;
+    note(verifier, KV_AUDIT_SPLICE, verifier->n_lines,
+         "the keyring had sealed another record %" PRIu64, after->seq);
+}
 
 static bool read_opening(const struct kv_audit_verifier *verifier, const char *text,
                          const struct kv_audit_line *line, struct opening *out)
@@ -204,6 +239,7 @@ static bool read_opening(const struct kv_audit_verifier *verifier, const char *t
            kv_audit_line_u64(text, len, "prev_segment", &out->prev_segment) &&
            kv_audit_line_u64(text, len, "prev_seq", &out->mark.seq) &&
            kv_audit_line_mac(text, len, "prev_mac", out->mark.mac) &&
+           read_after(text, len, &out->after) &&
            kv_audit_line_mac(text, len, "seal", out->seal);
 }
 
@@ -214,6 +250,7 @@ static void compare_ends(struct kv_audit_verifier *verifier,
     const struct kv_audit_mark *last = &verifier->report->last;
     if (verifier->report->n_segments == 0) {
         verifier->first_prev = opening->prev_segment;
+        verifier->first_lost = opening->prev_segment == 0 ? opening->mark.seq : 0;
         memcpy(verifier->first_mac, opening->mark.mac, KV_AUDIT_MAC_LEN);
         return;
     }
@@ -243,22 +280,31 @@ static int take_first(struct kv_audit_verifier *verifier, const char *text,
     if (opening.segment != verifier->segment)
         return DAMAGE(verifier, KV_AUDIT_REORDER, "the file holds the segment %" PRIu64,
                       opening.segment);
-    int rc =
-        keys->check_seal(keys->arg, KV_AUDIT_SEAL_OPEN, &opening.mark, opening.seal);
+    const bool is_lost = opening.after.seq > opening.mark.seq;
+    int rc = keys->check_seal(keys->arg, KV_AUDIT_SEAL_OPEN, &opening.mark,
+                              &opening.after, opening.seal);
     if (rc == KV_E_INTEGRITY)
         return DAMAGE(verifier, KV_AUDIT_SPLICE,
                       "the seal of the segment's beginning is not the keyring's");
     if (rc != 0)
         return rc;
+    if (opening.lost_to != (is_lost ? opening.after.seq : 0))
+        return DAMAGE(verifier, KV_AUDIT_SPLICE,
+                      "the segment does not say what the keyring had seen");
     kv_audit_chain_set(verifier->chain, opening.mark.mac);
     compare_ends(verifier, &opening);
+    if (!is_lost)
+        compare_after(verifier, &opening.after);
+    kv_buf_reset(&verifier->macs);
+    verifier->sealed = is_lost ? opening.after : opening.mark;
+    verifier->has_sealed = true;
     rc = kv_audit_chain_add(verifier->chain, text, line->body_len);
     if (rc != 0)
         return rc;
     if (!kv_equal_ct(kv_audit_chain_mac(verifier->chain), line->mac, KV_AUDIT_MAC_LEN))
         return DAMAGE(verifier, KV_AUDIT_FLIP, "the record was changed");
     verifier->expected = opening.mark.seq + 1;
-    if (opening.lost_to > opening.mark.seq) {
+    if (is_lost) {
         note(verifier, KV_AUDIT_DROP, verifier->n_lines,
              "records %" PRIu64 " to %" PRIu64 " were missing when the service started",
              verifier->expected, opening.lost_to);
@@ -275,10 +321,12 @@ static int take_checkpoint(struct kv_audit_verifier *verifier, const char *text,
                            const struct kv_audit_line *line)
 {
     struct kv_audit_mark mark = {.segment = verifier->segment};
+    struct kv_audit_mark after;
     uint8_t seal[KV_AUDIT_MAC_LEN];
     const struct kv_audit_keys *keys = verifier->keys;
     if (!kv_audit_line_u64(text, line->body_len, "at", &mark.seq) ||
         !kv_audit_line_mac(text, line->body_len, "at_mac", mark.mac) ||
+        !read_after(text, line->body_len, &after) ||
         !kv_audit_line_mac(text, line->body_len, "seal", seal))
         return DAMAGE(verifier, KV_AUDIT_FLIP, "the checkpoint cannot be read");
     uint64_t at = mark.seq - verifier->macs_from;
@@ -287,11 +335,13 @@ static int take_checkpoint(struct kv_audit_verifier *verifier, const char *text,
                KV_AUDIT_MAC_LEN) != 0)
         return DAMAGE(verifier, KV_AUDIT_SPLICE,
                       "the checkpoint is of another record %" PRIu64, mark.seq);
-    int rc = keys->check_seal(keys->arg, KV_AUDIT_SEAL_CHECKPOINT, &mark, seal);
+    int rc = keys->check_seal(keys->arg, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, seal);
     if (rc == KV_E_INTEGRITY)
         return DAMAGE(verifier, KV_AUDIT_SPLICE,
                       "the seal of the checkpoint is not the keyring's");
     if (rc == 0) {
+        compare_after(verifier, &after);
+        verifier->sealed = mark;
         kv_buf_consume(&verifier->macs, (size_t)at * KV_AUDIT_MAC_LEN);
         verifier->macs_from = mark.seq;
     }
@@ -397,6 +447,10 @@ void kv_audit_verifier_end(struct kv_audit_verifier *verifier)
              "the last record is cut off");
     verifier->report->is_torn = verifier->state == CHAIN && !is_whole;
     verifier->has_prev = verifier->state == CHAIN && is_whole;
+    if (!verifier->has_prev) {
+        kv_buf_reset(&verifier->macs);
+        verifier->has_sealed = false;
+    }
     verifier->report->n_segments++;
     verifier->state = DEAD;
 }
@@ -413,6 +467,10 @@ void kv_audit_verifier_finish(struct kv_audit_verifier *verifier)
              "were deleted",
              verifier->first_prev);
     }
+    if (verifier->first_lost != 0)
+        note(verifier, KV_AUDIT_DROP, 0,
+             "records 1 to %" PRIu64 " are missing, and no segment is left of them",
+             verifier->first_lost);
     if (anchor == NULL || anchor->segment == 0 || verifier->is_anchor_seen)
         return;
     if (report->n_segments == 0)

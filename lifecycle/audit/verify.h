@@ -18,6 +18,7 @@ struct kv_audit_keys {
     int (*segment_key)(void *arg, uint64_t segment, uint8_t out[KV_AUDIT_KEY_LEN]);
     int (*check_seal)(void *arg, enum kv_audit_seal_kind kind,
                       const struct kv_audit_mark *mark,
+                      const struct kv_audit_mark *after,
                       const uint8_t seal[KV_AUDIT_MAC_LEN]);
     void *arg;
 };

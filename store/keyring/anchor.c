@@ -161,10 +161,11 @@ static int keep(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
 }
 
 int kv_anchor_open(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
-                   uint8_t key[KV_AUDIT_KEY_LEN], uint8_t seal[KV_AUDIT_MAC_LEN],
+                   uint8_t key[KV_AUDIT_KEY_LEN], struct kv_audit_sealed *out,
                    struct kv_err *err)
 {
     int rc = 0;
+    struct kv_audit_mark kept = *mark;
     lock(anchor);
     if (mark->segment <= anchor->last.segment) {
         rc = kv_err_set(err, KV_E_CONFLICT, "anchor.old-segment",
@@ -173,15 +174,21 @@ int kv_anchor_open(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
         goto out;
     }
     KV_TRY(kv_audit_segment_key(anchor->key.data, mark->segment, key));
-    KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_OPEN, mark, seal));
-    KV_TRY(keep(anchor, mark, err));
+    out->after = anchor->last;
+    KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_OPEN, mark, &out->after,
+                         out->seal));
+    if (mark->seq < anchor->last.seq) { /* lost: the next opening must say so, too */
+        kept = anchor->last;
+        kept.segment = mark->segment;
+    }
+    KV_TRY(keep(anchor, &kept, err));
 out:
     unlock(anchor);
     return rc;
 }
 
 int kv_anchor_seal(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
-                   uint8_t seal[KV_AUDIT_MAC_LEN], struct kv_err *err)
+                   struct kv_audit_sealed *out, struct kv_err *err)
 {
     int rc = 0;
     lock(anchor);
@@ -192,7 +199,9 @@ int kv_anchor_seal(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                         (unsigned long long)mark->segment);
         goto out;
     }
-    KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_CHECKPOINT, mark, seal));
+    out->after = anchor->last;
+    KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_CHECKPOINT, mark, &out->after,
+                         out->seal));
     KV_TRY(keep(anchor, mark, err));
 out:
     unlock(anchor);
@@ -213,11 +222,11 @@ int kv_anchor_key(struct kv_anchor *anchor, uint64_t segment,
 
 int kv_anchor_check(struct kv_anchor *anchor, enum kv_audit_seal_kind kind,
                     const struct kv_audit_mark *mark,
-                    const uint8_t seal[KV_AUDIT_MAC_LEN])
+                    const struct kv_audit_sealed *sealed)
 {
     uint8_t made[KV_AUDIT_MAC_LEN];
-    int rc = kv_audit_seal(anchor->key.data, kind, mark, made);
-    if (rc == 0 && !kv_equal_ct(made, seal, sizeof(made)))
+    int rc = kv_audit_seal(anchor->key.data, kind, mark, &sealed->after, made);
+    if (rc == 0 && !kv_equal_ct(made, sealed->seal, sizeof(made)))
         rc = KV_E_INTEGRITY;
     return rc;
 }

@@ -1,6 +1,6 @@
 /*
  * Derivations by HKDF-SHA256; a seal is one too, for its input is short and of fixed
- * form: label, kind, segment, seq, MAC.
+ * form: label, kind, segment, seq, MAC, seq and MAC of what was sealed before.
  */
 #include "store/keyring/audit_keys.h"
 
@@ -43,14 +43,16 @@ int kv_audit_segment_key(const uint8_t audit_key[KV_AUDIT_KEY_LEN], uint64_t seg
 
 int kv_audit_seal(const uint8_t audit_key[KV_AUDIT_KEY_LEN],
                   enum kv_audit_seal_kind kind, const struct kv_audit_mark *mark,
-                  uint8_t out[KV_AUDIT_MAC_LEN])
+                  const struct kv_audit_mark *after, uint8_t out[KV_AUDIT_MAC_LEN])
 {
     struct kv_buf info;
-    kv_buf_init(&info, 128);
+    kv_buf_init(&info, 256);
     kv_wire_put_raw(&info, seal_label, sizeof(seal_label) - 1);
     kv_wire_put_u8(&info, (uint8_t)kind);
     kv_wire_put_u64(&info, mark->segment);
     kv_wire_put_u64(&info, mark->seq);
     kv_wire_put_raw(&info, mark->mac, KV_AUDIT_MAC_LEN);
+    kv_wire_put_u64(&info, after->seq);
+    kv_wire_put_raw(&info, after->mac, KV_AUDIT_MAC_LEN);
     return derive((struct kv_bytes){audit_key, KV_AUDIT_KEY_LEN}, &info, out);
 }

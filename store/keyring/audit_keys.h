@@ -24,6 +24,12 @@ struct kv_audit_mark {
     uint8_t mac[KV_AUDIT_MAC_LEN];
 };
 
+/* A seal, and the mark that was sealed before it, which the seal covers. */
+struct kv_audit_sealed {
+    struct kv_audit_mark after; /* seq 0: none */
+    uint8_t seal[KV_AUDIT_MAC_LEN];
+};
+
 enum kv_audit_seal_kind {
     KV_AUDIT_SEAL_OPEN = 1,       /* `segment` begins behind the record of the mark */
     KV_AUDIT_SEAL_CHECKPOINT = 2, /* the record of the mark stands in `segment` */
@@ -36,8 +42,11 @@ int kv_audit_key(struct kv_bytes root, const uint8_t installation[KV_ID_LEN],
 int kv_audit_segment_key(const uint8_t audit_key[KV_AUDIT_KEY_LEN], uint64_t segment,
                          uint8_t out[KV_AUDIT_KEY_LEN]) KV_MUST_CHECK;
 
+/* A seal over `mark`, and over the record (number and MAC) of the mark that was sealed
+ * before it: whoever leaves a seal out cannot have the next one without naming it. */
 int kv_audit_seal(const uint8_t audit_key[KV_AUDIT_KEY_LEN],
                   enum kv_audit_seal_kind kind, const struct kv_audit_mark *mark,
+                  const struct kv_audit_mark *after,
                   uint8_t out[KV_AUDIT_MAC_LEN]) KV_MUST_CHECK;
 
 #endif

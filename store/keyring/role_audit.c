@@ -19,6 +19,18 @@ static void mark_read(struct kv_wire *wire, struct kv_audit_mark *mark)
     kv_wire_raw(wire, mark->mac, KV_AUDIT_MAC_LEN);
 }
 
+static void sealed_put(struct kv_buf *out, const struct kv_audit_sealed *sealed)
+{
+    mark_put(out, &sealed->after);
+    kv_wire_put_raw(out, sealed->seal, KV_AUDIT_MAC_LEN);
+}
+
+static void sealed_read(struct kv_wire *wire, struct kv_audit_sealed *sealed)
+{
+    mark_read(wire, &sealed->after);
+    kv_wire_raw(wire, sealed->seal, KV_AUDIT_MAC_LEN);
+}
+
 void kv_role_audit_mark_put(struct kv_buf *out, const struct kv_role_audit_mark *msg)
 {
     mark_put(out, &msg->mark);
@@ -35,27 +47,27 @@ void kv_role_audit_opened_put(struct kv_buf *out,
                               const struct kv_role_audit_opened *msg)
 {
     kv_wire_put_raw(out, msg->key, KV_AUDIT_KEY_LEN);
-    kv_wire_put_raw(out, msg->seal, KV_AUDIT_MAC_LEN);
+    sealed_put(out, &msg->sealed);
 }
 
 int kv_role_audit_opened_get(struct kv_bytes payload, struct kv_role_audit_opened *msg)
 {
     struct kv_wire wire = kv_codec_reader(payload);
     kv_wire_raw(&wire, msg->key, KV_AUDIT_KEY_LEN);
-    kv_wire_raw(&wire, msg->seal, KV_AUDIT_MAC_LEN);
+    sealed_read(&wire, &msg->sealed);
     return kv_wire_end(&wire);
 }
 
 void kv_role_audit_sealed_put(struct kv_buf *out,
                               const struct kv_role_audit_sealed *msg)
 {
-    kv_wire_put_raw(out, msg->seal, KV_AUDIT_MAC_LEN);
+    sealed_put(out, &msg->sealed);
 }
 
 int kv_role_audit_sealed_get(struct kv_bytes payload, struct kv_role_audit_sealed *msg)
 {
     struct kv_wire wire = kv_codec_reader(payload);
-    kv_wire_raw(&wire, msg->seal, KV_AUDIT_MAC_LEN);
+    sealed_read(&wire, &msg->sealed);
     return kv_wire_end(&wire);
 }
 
@@ -97,7 +109,7 @@ void kv_role_audit_seals_put(struct kv_buf *out, const struct kv_role_audit_seal
     for (uint16_t i = 0; i < msg->n; i++) {
         kv_wire_put_u8(out, msg->row[i].kind);
         mark_put(out, &msg->row[i].mark);
-        kv_wire_put_raw(out, msg->row[i].seal, KV_AUDIT_MAC_LEN);
+        sealed_put(out, &msg->row[i].sealed);
     }
 }
 
@@ -109,7 +121,7 @@ int kv_role_audit_seals_get(struct kv_bytes payload, struct kv_role_audit_seals 
         msg->row[i].kind =
             kv_codec_u8(&wire, KV_AUDIT_SEAL_OPEN, KV_AUDIT_SEAL_CHECKPOINT);
         mark_read(&wire, &msg->row[i].mark);
-        kv_wire_raw(&wire, msg->row[i].seal, KV_AUDIT_MAC_LEN);
+        sealed_read(&wire, &msg->row[i].sealed);
     }
     return kv_wire_end(&wire);
 }

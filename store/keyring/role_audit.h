@@ -16,11 +16,11 @@ struct kv_role_audit_mark {
 
 struct kv_role_audit_opened {
     uint8_t key[KV_AUDIT_KEY_LEN];
-    uint8_t seal[KV_AUDIT_MAC_LEN];
+    struct kv_audit_sealed sealed;
 };
 
 struct kv_role_audit_sealed {
-    uint8_t seal[KV_AUDIT_MAC_LEN];
+    struct kv_audit_sealed sealed;
 };
 
 /* Keys of the segments first, first + 1, ...; n may be 0: only `last` is wanted. */
@@ -39,7 +39,7 @@ struct kv_role_audit_seals {
     struct kv_role_audit_seal {
         uint8_t kind; /* enum kv_audit_seal_kind */
         struct kv_audit_mark mark;
-        uint8_t seal[KV_AUDIT_MAC_LEN];
+        struct kv_audit_sealed sealed;
     } row[KV_AUDIT_BATCH_MAX];
 };
 struct kv_role_audit_checked {

@@ -21,7 +21,7 @@ static int serve_open(struct kv_anchor *anchor, const struct kv_frame *frame,
     struct kv_role_audit_opened opened;
     if (kv_role_audit_mark_get(frame->payload, &msg) != 0)
         return bad_frame(err);
-    int rc = kv_anchor_open(anchor, &msg.mark, opened.key, opened.seal, err);
+    int rc = kv_anchor_open(anchor, &msg.mark, opened.key, &opened.sealed, err);
     if (rc == 0)
         kv_role_audit_opened_put(out, &opened);
     kv_wipe(&opened, sizeof(opened));
@@ -35,7 +35,7 @@ static int serve_seal(struct kv_anchor *anchor, const struct kv_frame *frame,
     struct kv_role_audit_sealed sealed;
     if (kv_role_audit_mark_get(frame->payload, &msg) != 0)
         return bad_frame(err);
-    int rc = kv_anchor_seal(anchor, &msg.mark, sealed.seal, err);
+    int rc = kv_anchor_seal(anchor, &msg.mark, &sealed.sealed, err);
     if (rc == 0)
         kv_role_audit_sealed_put(out, &sealed);
     return rc == 0 ? kv_buf_status(out) : rc;
@@ -79,7 +79,7 @@ static int serve_check(struct kv_anchor *anchor, const struct kv_frame *frame,
     for (; checked.n < seals->n; checked.n++) {
         const struct kv_role_audit_seal *row = &seals->row[checked.n];
         rc = kv_anchor_check(anchor, (enum kv_audit_seal_kind)row->kind, &row->mark,
-                             row->seal);
+                             &row->sealed);
         checked.is_true[checked.n] = rc == 0;
         if (rc != 0 && rc != KV_E_INTEGRITY)
             goto out;

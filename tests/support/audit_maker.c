@@ -51,17 +51,24 @@ void audit_maker_open(struct audit_maker *maker, uint64_t lost_to)
 {
     uint8_t key[KV_AUDIT_KEY_LEN];
     struct kv_buf body;
-    struct kv_audit_opening opening = {
-        .prev_segment = maker->last.segment, .mark = maker->last, .lost_to = lost_to};
+    struct kv_audit_opening opening = {.prev_segment = maker->last.segment,
+                                       .mark = maker->last,
+                                       .after = maker->anchor,
+                                       .lost_to = lost_to};
+    if (lost_to != 0) /* the keyring has seen it */
+        opening.after = (struct kv_audit_mark){.seq = lost_to, .mac = {7}};
     opening.mark.segment = ++maker->n_segments;
     cr_assert_leq(maker->n_segments, AUDIT_MAKER_SEGMENTS_MAX);
-    cr_assert_eq(
-        kv_audit_seal(audit_maker_key, KV_AUDIT_SEAL_OPEN, &opening.mark, opening.seal),
-        0);
+    cr_assert_eq(kv_audit_seal(audit_maker_key, KV_AUDIT_SEAL_OPEN, &opening.mark,
+                               &opening.after, opening.seal),
+                 0);
     cr_assert_eq(kv_audit_segment_key(audit_maker_key, maker->n_segments, key), 0);
     kv_audit_chain_free(maker->chain);
     cr_assert_eq(kv_audit_chain_new(&maker->chain, key, opening.mark.mac), 0);
-    maker->anchor = opening.mark;
+    if (maker->hides_lost)
+        opening.lost_to = lost_to = 0;
+    maker->anchor = lost_to != 0 ? opening.after : opening.mark;
+    maker->anchor.segment = maker->n_segments;
     begin(maker, &body, "open", (lost_to != 0 ? lost_to : maker->last.seq) + 1);
     kv_audit_put_opening(&body, &opening);
     end(maker, &body);
@@ -83,13 +90,15 @@ void audit_maker_checkpoint(struct audit_maker *maker, bool is_forged)
     uint8_t seal[KV_AUDIT_MAC_LEN];
     struct kv_buf body;
     struct kv_audit_mark mark = maker->last;
-    cr_assert_eq(kv_audit_seal(audit_maker_key, KV_AUDIT_SEAL_CHECKPOINT, &mark, seal),
-                 0);
+    const struct kv_audit_mark after = maker->anchor;
+    cr_assert_eq(
+        kv_audit_seal(audit_maker_key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, seal),
+        0);
     if (is_forged)
         seal[0] ^= 1;
     maker->anchor = mark;
     begin(maker, &body, "checkpoint", maker->last.seq + 1);
-    kv_audit_put_checkpoint(&body, &mark, seal);
+    kv_audit_put_checkpoint(&body, &mark, &after, seal);
     end(maker, &body);
 }
 

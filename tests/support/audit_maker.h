@@ -16,6 +16,7 @@ struct audit_maker {
     struct kv_buf segments[AUDIT_MAKER_SEGMENTS_MAX]; /* the file of segment i + 1 */
     struct kv_audit_mark last;                        /* what was written last */
     struct kv_audit_mark anchor;                      /* what was sealed last */
+    bool hides_lost; /* the service does not write the `lost_to` of the seal */
     struct kv_audit_chain *chain;
 };
 

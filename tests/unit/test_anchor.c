@@ -13,7 +13,7 @@ static const uint8_t audit_key[KV_AUDIT_KEY_LEN] = {5};
 static char path[] = "/tmp/kv-anchor-XXXXXX";
 static struct kv_anchor *anchor;
 static uint8_t key[KV_AUDIT_KEY_LEN];
-static uint8_t seal[KV_AUDIT_MAC_LEN];
+static struct kv_audit_sealed sealed;
 
 static void reopen(void)
 {
@@ -41,13 +41,13 @@ static void teardown(void)
 static int open_segment(uint64_t segment, uint64_t seq)
 {
     const struct kv_audit_mark mark = {.segment = segment, .seq = seq, .mac = {1}};
-    return kv_anchor_open(anchor, &mark, key, seal, NULL);
+    return kv_anchor_open(anchor, &mark, key, &sealed, NULL);
 }
 
 static int seal_mark(uint64_t segment, uint64_t seq)
 {
     const struct kv_audit_mark mark = {.segment = segment, .seq = seq, .mac = {2}};
-    return kv_anchor_seal(anchor, &mark, seal, NULL);
+    return kv_anchor_seal(anchor, &mark, &sealed, NULL);
 }
 
 Test(anchor, begins_with_nothing, .init = setup, .fini = teardown)
@@ -84,12 +84,42 @@ Test(anchor, seals_are_told_from_others, .init = setup, .fini = teardown)
     struct kv_audit_mark mark = {.segment = 1, .seq = 3, .mac = {2}};
     cr_assert_eq(open_segment(1, 0), 0);
     cr_assert_eq(seal_mark(1, 3), 0);
-    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_CHECKPOINT, &mark, seal), 0);
-    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_OPEN, &mark, seal),
+    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_CHECKPOINT, &mark, &sealed), 0);
+    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_OPEN, &mark, &sealed),
                  KV_E_INTEGRITY);
     mark.seq = 4;
-    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_CHECKPOINT, &mark, seal),
+    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_CHECKPOINT, &mark, &sealed),
                  KV_E_INTEGRITY);
+}
+
+Test(anchor, a_seal_covers_the_mark_before, .init = setup, .fini = teardown)
+{
+    const struct kv_audit_mark mark = {.segment = 1, .seq = 9, .mac = {2}};
+    cr_assert_eq(open_segment(1, 0), 0);
+    cr_assert_eq(seal_mark(1, 3), 0);
+    cr_assert_eq(seal_mark(1, 9), 0);
+    cr_expect_eq(sealed.after.seq, 3);
+    cr_expect_eq(sealed.after.mac[0], 2);
+    sealed.after.seq = 0;
+    cr_expect_eq(kv_anchor_check(anchor, KV_AUDIT_SEAL_CHECKPOINT, &mark, &sealed),
+                 KV_E_INTEGRITY);
+}
+
+Test(anchor, what_is_lost_stays_lost_until_the_log_is_beyond_it, .init = setup,
+     .fini = teardown)
+{
+    struct kv_audit_mark last;
+    cr_assert_eq(open_segment(1, 0), 0);
+    cr_assert_eq(seal_mark(1, 9), 0);
+    for (uint64_t segment = 2; segment <= 3; segment++) {
+        cr_assert_eq(open_segment(segment, 4), 0);
+        cr_expect_eq(sealed.after.seq, 9);
+    }
+    kv_anchor_last(anchor, &last);
+    cr_expect_eq(last.segment, 3);
+    cr_expect_eq(last.seq, 9);
+    cr_expect_eq(last.mac[0], 2);
+    cr_expect_eq(seal_mark(3, 8), KV_E_CONFLICT);
 }
 
 Test(anchor, keys_of_opened_segments_are_given_again, .init = setup, .fini = teardown)

@@ -117,17 +117,27 @@ Test(audit_chain, digests_are_of_their_segment_and_purpose)
 
 Test(audit_chain, keys_and_seals_are_all_different)
 {
-    uint8_t made[6][KV_AUDIT_KEY_LEN];
+    uint8_t made[8][KV_AUDIT_KEY_LEN];
     struct kv_audit_mark mark = {.segment = 1, .seq = 5};
+    struct kv_audit_mark after = {.segment = 1, .seq = 4};
     cr_assert_eq(kv_audit_segment_key(key, 1, made[0]), 0);
     cr_assert_eq(kv_audit_segment_key(key, 2, made[1]), 0);
-    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_OPEN, &mark, made[2]), 0);
-    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, made[3]), 0);
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_OPEN, &mark, &after, made[2]), 0);
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, made[3]),
+                 0);
     mark.seq = 6;
-    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, made[4]), 0);
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, made[4]),
+                 0);
     mark.mac[31] = 1;
-    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, made[5]), 0);
-    for (size_t i = 0; i < 6; i++)
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, made[5]),
+                 0);
+    after.seq = 3;
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, made[6]),
+                 0);
+    after.mac[0] = 1;
+    cr_assert_eq(kv_audit_seal(key, KV_AUDIT_SEAL_CHECKPOINT, &mark, &after, made[7]),
+                 0);
+    for (size_t i = 0; i < 8; i++)
         for (size_t j = 0; j < i; j++)
             cr_expect_neq(memcmp(made[i], made[j], KV_AUDIT_KEY_LEN), 0);
 }

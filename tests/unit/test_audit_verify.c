@@ -253,6 +253,66 @@ Test(audit_verify, what_was_lost_before_a_start_stays_on_record)
     audit_maker_fini(&maker);
 }
 
+Test(audit_verify, what_was_lost_cannot_be_left_out)
+{
+    audit_maker_init(&maker);
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 4);
+    maker.hides_lost = true;
+    audit_maker_open(&maker, 9);
+    audit_maker_add(&maker, 9);
+    expect(KV_AUDIT_SPLICE, "audit-0000000002.log", 1);
+    audit_maker_fini(&maker);
+}
+
+Test(audit_verify, a_checkpoint_that_is_left_out_hides_nothing)
+{
+    /* The keyring has sealed another record 3 than stands here. */
+    audit_maker_init(&maker);
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 4);
+    maker.anchor = (struct kv_audit_mark){.segment = 1, .seq = 3, .mac = {9}};
+    audit_maker_checkpoint(&maker, false);
+    expect(KV_AUDIT_SPLICE, "audit-0000000001.log", 6);
+    audit_maker_fini(&maker);
+    audit_maker_init(&maker);
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 4);
+    maker.anchor = (struct kv_audit_mark){.segment = 1, .seq = 3, .mac = {9}};
+    audit_maker_open(&maker, 0);
+    expect(KV_AUDIT_SPLICE, "audit-0000000002.log", 1);
+    audit_maker_fini(&maker);
+}
+
+Test(audit_verify, a_seal_that_was_never_written_is_no_damage)
+{
+    size_t len = 0;
+    struct kv_audit_line line;
+    audit_maker_init(&maker);
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 4);
+    const char *text = audit_maker_line(&maker, 0, 2, &len);
+    cr_assert_eq(kv_audit_line_parse(text, len - 1, &line), 0);
+    maker.anchor = (struct kv_audit_mark){.segment = 1, .seq = line.seq};
+    memcpy(maker.anchor.mac, line.mac, KV_AUDIT_MAC_LEN);
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 2);
+    audit_maker_checkpoint(&maker, false);
+    expect_whole();
+    audit_maker_fini(&maker);
+}
+
+Test(audit_verify, a_log_that_goes_on_behind_nothing_is_found)
+{
+    audit_maker_init(&maker);
+    maker.last = maker.anchor =
+        (struct kv_audit_mark){.segment = 0, .seq = 9, .mac = {3}};
+    audit_maker_open(&maker, 0);
+    audit_maker_add(&maker, 2);
+    expect(KV_AUDIT_DROP, "audit-0000000001.log", 0);
+    audit_maker_fini(&maker);
+}
+
 Test(audit_verify, a_segment_that_was_never_written_is_no_damage, .init = setup,
      .fini = teardown)
 {
