@@ -127,6 +127,11 @@ static void plan(struct kv_audit *audit, struct job *job)
     struct kv_audit_opening *opening = &job->next.opening;
     const struct kv_audit_mark *anchor = &job->anchor;
     uint64_t newest = job->last > anchor->segment ? job->last : anchor->segment;
+    if (newest == UINT64_MAX || job->tail.last.seq >= UINT64_MAX - 1 ||
+        anchor->seq >= UINT64_MAX - 1) {
+        give_up(audit, job, KV_E_TOO_BIG, NULL);
+        return;
+    }
     opening->prev_segment = job->last;
     opening->mark = job->tail.last.seq > 0 ? job->tail.last : *anchor;
     opening->mark.segment = newest + 1;

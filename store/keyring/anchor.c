@@ -18,6 +18,11 @@
 #include "store/core/secret.h"
 #include "store/keyring/seal.h"
 
+/* Nobody begins or writes so much at once: a number beyond it would only bring the ones
+ * that follow closer to their end. */
+#define SEGMENT_STEP_MAX 65536U
+#define SEQ_STEP_MAX ((uint64_t)1 << 32)
+
 #define PLACE_LEN 256
 #define BODY_LEN 64
 #define RECORD_LEN (BODY_LEN + KV_AUDIT_MAC_LEN)
@@ -160,6 +165,19 @@ static int keep(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
     return rc;
 }
 
+/* Caller holds the lock; the mark is not in front of the last one. */
+static int check_step(const struct kv_anchor *anchor, const struct kv_audit_mark *mark,
+                      struct kv_err *err)
+{
+    const struct kv_audit_mark *last = &anchor->last;
+    if (mark->segment - last->segment <= SEGMENT_STEP_MAX &&
+        (mark->seq <= last->seq || mark->seq - last->seq <= SEQ_STEP_MAX))
+        return 0;
+    return kv_err_set(err, KV_E_CONFLICT, "anchor.too-far",
+                      "record %llu of segment %llu is too far from what was sealed",
+                      (unsigned long long)mark->seq, (unsigned long long)mark->segment);
+}
+
 int kv_anchor_open(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                    uint8_t key[KV_AUDIT_KEY_LEN], struct kv_audit_sealed *out,
                    struct kv_err *err)
@@ -173,6 +191,7 @@ int kv_anchor_open(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                         (unsigned long long)mark->segment);
         goto out;
     }
+    KV_TRY(check_step(anchor, mark, err));
     KV_TRY(kv_audit_segment_key(anchor->key.data, mark->segment, key));
     out->after = anchor->last;
     KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_OPEN, mark, &out->after,
@@ -199,6 +218,7 @@ int kv_anchor_seal(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                         (unsigned long long)mark->segment);
         goto out;
     }
+    KV_TRY(check_step(anchor, mark, err));
     out->after = anchor->last;
     KV_TRY(kv_audit_seal(anchor->key.data, KV_AUDIT_SEAL_CHECKPOINT, mark, &out->after,
                          out->seal));
@@ -213,7 +233,9 @@ int kv_anchor_key(struct kv_anchor *anchor, uint64_t segment,
 {
     struct kv_audit_mark last;
     kv_anchor_last(anchor, &last);
-    if (segment == 0 || (last.segment != 0 && segment > last.segment))
+    const bool is_open =
+        last.segment == 0 ? segment <= SEGMENT_STEP_MAX : segment <= last.segment;
+    if (segment == 0 || !is_open)
         return kv_err_set(err, KV_E_DENIED, "anchor.not-open",
                           "segment %llu of the audit log was never opened",
                           (unsigned long long)segment);

@@ -27,18 +27,19 @@ void kv_anchor_last(struct kv_anchor *anchor, struct kv_audit_mark *out);
 /* Open `mark->segment` behind the record of the mark: its key and a seal; durable. When
  * that record is older than the last mark's (`after`), the ones up to `after` are lost,
  * and the anchor still remembers them. KV_E_CONFLICT (anchor.old-segment) for a segment
- * that was opened, or an older one. */
+ * that was opened, or an older one, and (anchor.too-far) for one more than 65536
+ * segments or 2^32 records beyond the last mark. */
 int kv_anchor_open(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                    uint8_t key[KV_AUDIT_KEY_LEN], struct kv_audit_sealed *out,
                    struct kv_err *err) KV_MUST_CHECK;
 
 /* Seal a mark of the open segment; durable. KV_E_CONFLICT (anchor.old-mark) for any
- * other segment and for a record in front of the last mark. */
+ * other segment and for a record in front of the last mark; anchor.too-far as above. */
 int kv_anchor_seal(struct kv_anchor *anchor, const struct kv_audit_mark *mark,
                    struct kv_audit_sealed *out, struct kv_err *err) KV_MUST_CHECK;
 
 /* The key of a segment that was opened, for checking; KV_E_DENIED (anchor.not-open)
- * for later ones. Without a last mark (the file was lost) any. */
+ * for later ones. Without a last mark (the file was lost) any up to 65536. */
 int kv_anchor_key(struct kv_anchor *anchor, uint64_t segment,
                   uint8_t key[KV_AUDIT_KEY_LEN], struct kv_err *err) KV_MUST_CHECK;
 

@@ -12,7 +12,8 @@ bool kv_role_verb_is_slow(uint16_t verb)
     return (verb >= KV_ROLE_KEY_GENERATE && verb <= KV_ROLE_KEY_EXPORT) ||
            verb == KV_ROLE_KEY_REUSE || verb == KV_ROLE_BLOB_SEAL ||
            verb == KV_ROLE_BLOB_OPEN || verb == KV_ROLE_AUDIT_OPEN ||
-           verb == KV_ROLE_AUDIT_SEAL || verb == KV_ROLE_KEY_PROVE;
+           verb == KV_ROLE_AUDIT_SEAL || verb == KV_ROLE_AUDIT_KEYS ||
+           verb == KV_ROLE_KEY_PROVE;
 }
 
 static int bad_frame(struct kv_err *err)

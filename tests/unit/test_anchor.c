@@ -122,6 +122,21 @@ Test(anchor, what_is_lost_stays_lost_until_the_log_is_beyond_it, .init = setup,
     cr_expect_eq(seal_mark(3, 8), KV_E_CONFLICT);
 }
 
+Test(anchor, numbers_do_not_jump, .init = setup, .fini = teardown)
+{
+    const uint64_t far = ((uint64_t)1 << 32) + 1;
+    cr_expect_eq(open_segment(UINT64_MAX, 0), KV_E_CONFLICT);
+    cr_expect_eq(open_segment(65537, 0), KV_E_CONFLICT);
+    cr_expect_eq(open_segment(1, far), KV_E_CONFLICT);
+    cr_expect_eq(kv_anchor_key(anchor, 65537, key, NULL), KV_E_DENIED);
+    cr_assert_eq(open_segment(65536, 0), 0);
+    cr_expect_eq(seal_mark(65536, UINT64_MAX), KV_E_CONFLICT);
+    cr_expect_eq(seal_mark(65536, far), KV_E_CONFLICT);
+    cr_expect_eq(seal_mark(65536, far - 1), 0);
+    cr_expect_eq(open_segment(65536 * 2 + 1, far), KV_E_CONFLICT);
+    cr_expect_eq(open_segment(65537, far), 0);
+}
+
 Test(anchor, keys_of_opened_segments_are_given_again, .init = setup, .fini = teardown)
 {
     cr_assert_eq(open_segment(2, 5), 0);
