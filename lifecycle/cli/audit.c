@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,13 +38,26 @@ struct audit_key {
 
 #define TOLD_LEN (KV_AUDIT_KEY_LEN + 16 + KV_AUDIT_MAC_LEN)
 
+/* In the child, as root: the keyring reads only what is its own user's. */
+static bool become_owner(const char *state)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (geteuid() != 0)
+        return true;
+    return kv_path_join(path, state, "keyring", NULL) == 0 && lstat(path, &st) == 0 &&
+           S_ISDIR(st.st_mode) && setgroups(0, NULL) == 0 && setgid(st.st_gid) == 0 &&
+           setuid(st.st_uid) == 0;
+}
+
 /* In the child: become the keyring, which writes to `fd`. */
 static void become_keyring(const char *program, const char *state, int fd)
 {
     char number[16];
+    char real[PATH_MAX]; /* the owner may not pass through the log's directory */
     char *args[] = {(char *)(uintptr_t)program,
                     "--dir",
-                    (char *)(uintptr_t)state,
+                    real,
                     "--audit-key-fd",
                     number,
                     "--allow-swap",
@@ -50,7 +65,8 @@ static void become_keyring(const char *program, const char *state, int fd)
                     "text",
                     NULL};
     (void)snprintf(number, sizeof(number), "%d", fd);
-    (void)execv(program, args);
+    if (realpath(state, real) != NULL && become_owner(real))
+        (void)execv(program, args);
     _exit(127);
 }
 

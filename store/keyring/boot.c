@@ -208,7 +208,13 @@ int kv_boot_tell_audit(const struct kv_boot *boot, int fd, struct kv_err *err)
     if (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode))
         return kv_err_set(err, KV_E_INVALID, "options.bad-value",
                           "--audit-key-fd: the descriptor is no pipe");
-    KV_TRY(kv_boot_anchor(boot, &anchor, err));
+    const int anchor_fd =
+        openat(boot->dir_fd, KV_ANCHOR_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (anchor_fd < 0 && errno != ENOENT) {
+        rc = kv_err_errno(err, errno, "anchor.failed", KV_ANCHOR_FILE);
+        goto out;
+    }
+    KV_TRY(kv_anchor_new(&anchor, kv_seal_audit_key(boot->seal), anchor_fd, err));
     kv_anchor_last(anchor, &last);
     kv_wire_put_raw(&out, kv_seal_audit_key(boot->seal), KV_AUDIT_KEY_LEN);
     kv_wire_put_u64(&out, last.segment);

@@ -162,6 +162,19 @@ def check_kill(dev, cli, audit):
         capture_output=True).returncode == 0)
 
 
+def check_two_users(dev, cli, audit):
+    """Root checks the log of a keyring that has a user of its own."""
+    if os.geteuid() != 0:
+        print("not run: a keyring of another user (needs root)")
+        return
+    for path in (dev.work, dev.dir):
+        path.chmod(0o755)
+    ring = dev.dir / "keyring"
+    for path in (ring, *ring.iterdir()):
+        os.chown(path, 65534, 65534)
+    cli.run("audit", "verify", audit)
+
+
 def main():
     build = pathlib.Path(sys.argv[1])
     with Dev(build) as dev:
@@ -178,6 +191,7 @@ def main():
         uses = of(audit, "use", name="web")
         expect(sum(r["sign"] for r in uses) == 3, f"{uses}")
         cli.run("audit", "verify", audit)
+        check_two_users(dev, cli, audit)
         check_damage(dev, cli, audit)
         cli.fails(NOT_FOUND, "audit.no-directory", "audit", "verify", dev.work / "absent",
                   "--state", dev.dir)
