@@ -160,12 +160,14 @@ Test(role, messages_of_the_audit_log_keep_the_rules_of_codecs)
     struct kv_buf out;
     kv_buf_init(&out, KV_FRAME_MAX_ROLE);
     CHECK(audit_mark, {.mark = MARK});
-    CHECK(audit_opened, {.key = {1}, .seal = {2}});
-    CHECK(audit_sealed, {.seal = {3}});
+    CHECK(audit_opened, {.key = {1}, .sealed = {.after = MARK, .seal = {2}}});
+    CHECK(audit_sealed, {.sealed = {.after = MARK, .seal = {3}}});
     CHECK(audit_range, {.first = 7, .n = KV_AUDIT_BATCH_MAX});
     CHECK(audit_keys, {.last = MARK, .n = 2, .key = {{1}, {2}}});
-    CHECK(audit_seals,
-          {.n = 1, .row = {{.kind = KV_AUDIT_SEAL_OPEN, .mark = MARK, .seal = {4}}}});
+    CHECK(audit_seals, {.n = 1,
+                        .row = {{.kind = KV_AUDIT_SEAL_OPEN,
+                                 .mark = MARK,
+                                 .sealed = {.after = MARK, .seal = {4}}}}});
     CHECK(audit_checked, {.n = 2, .is_true = {1, 0}});
     CHECK(audit_uses_ask,
           {.from = 3,
