@@ -274,8 +274,11 @@ static void forget_live(struct kv_ring *ring, const uint8_t *vault)
     }
     for (uint32_t at = kv_table_first(ring->grants); at != KV_TABLE_NONE; at = next) {
         next = kv_table_next(ring->grants, at);
-        if (memcmp(ring->grant_rows[at].vault, vault, KV_ID_LEN) == 0)
-            kv_table_remove(ring->grants, at);
+        if (memcmp(ring->grant_rows[at].vault, vault, KV_ID_LEN) != 0)
+            continue;
+        kv_ring_evict_grant(ring, at); /* its uses are still to be recorded */
+        memset(&ring->grant_rows[at], 0, sizeof(ring->grant_rows[at]));
+        kv_table_remove(ring->grants, at);
     }
     const uint32_t beat = kv_table_find(ring->beats, vault);
     if (beat != KV_TABLE_NONE)

@@ -72,31 +72,32 @@ void kv_ring_evict_grant(void *arg, uint32_t index)
     ring->left[at] = *grant;
 }
 
-static void take_off(struct kv_ring_grant *grant,
-                     const struct kv_audit_use_counts *counts)
+/* Take from `counts` what is taken off. */
+static void take_off(struct kv_ring_grant *grant, struct kv_audit_use_counts *counts)
 {
-    for (size_t i = 0; i < KV_AUDIT_USES_N; i++)
-        grant->uses.n[i] -=
+    for (size_t i = 0; i < KV_AUDIT_USES_N; i++) {
+        const uint32_t n =
             counts->n[i] < grant->uses.n[i] ? counts->n[i] : grant->uses.n[i];
+        grant->uses.n[i] -= n;
+        counts->n[i] -= n;
+    }
 }
 
-/* Caller holds the lock. */
+/* Uses of one key by one program may stand in several rows: a grant that gave way can
+ * have come back, and have given way again. Caller holds the lock. */
 static void take_off_done(struct kv_ring *ring,
                           const struct kv_role_audit_uses_ask *ask)
 {
     for (uint16_t i = 0; i < ask->n_done; i++) {
-        bool is_left = false;
-        for (size_t j = 0; j < ring->n_left && !is_left; j++) {
-            is_left =
-                ring->left[j].uid == ask->done[i].uid &&
-                memcmp(ring->left[j].version, ask->done[i].version, KV_ID_LEN) == 0;
-            if (is_left)
-                take_off(&ring->left[j], &ask->done[i].counts);
-        }
+        struct kv_audit_use_counts counts = ask->done[i].counts;
+        for (size_t j = 0; j < ring->n_left; j++)
+            if (ring->left[j].uid == ask->done[i].uid &&
+                memcmp(ring->left[j].version, ask->done[i].version, KV_ID_LEN) == 0)
+                take_off(&ring->left[j], &counts);
         struct kv_ring_grant *grant =
-            is_left ? NULL : find(ring, ask->done[i].uid, ask->done[i].version);
+            find(ring, ask->done[i].uid, ask->done[i].version);
         if (grant != NULL)
-            take_off(grant, &ask->done[i].counts);
+            take_off(grant, &counts);
     }
     size_t n = 0;
     for (size_t j = 0; j < ring->n_left; j++)

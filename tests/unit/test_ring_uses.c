@@ -160,3 +160,64 @@ Test(ring_uses, what_goes_on_elsewhere_is_counted_there, .init = setup,
     show();
     cr_expect_eq(uses.n, 0);
 }
+
+Test(ring_uses, of_a_vault_that_was_forgotten_are_kept, .init = setup, .fini = teardown)
+{
+    grant(UID);
+    for (int i = 0; i < 500; i++)
+        cr_assert_eq(use(UID, NULL), 0);
+    kv_ring_forget(room.ring, kv_room_vault);
+    cr_assert_eq(use(UID, NULL), KV_RING_ASK);
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].counts.n[KV_AUDIT_USE_SIGN], 500);
+    done();
+    show();
+    cr_expect_eq(uses.n, 0);
+}
+
+/* Open the room's vault again, as after a restart of the service. */
+static void open_vault(void)
+{
+    struct kv_role_vault_key msg = {.term = KV_ROOM_TERM,
+                                    .wrapped = {room.wrapped.data, room.wrapped.len}};
+    memcpy(msg.vault, kv_room_vault, KV_ID_LEN);
+    cr_assert_eq(kv_ring_vault_key_open(room.ring, &msg, NULL), 0);
+}
+
+Test(ring_uses, outlive_the_next_grant_in_their_place, .init = setup, .fini = teardown)
+{
+    grant(UID);
+    for (int i = 0; i < 500; i++)
+        cr_assert_eq(use(UID, NULL), 0);
+    kv_ring_forget(room.ring, kv_room_vault);
+    open_vault();
+    grant(UID + 1);
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].uid, UID);
+    cr_expect_eq(uses.row[0].counts.n[KV_AUDIT_USE_SIGN], 500);
+}
+
+Test(ring_uses, in_several_rows_are_recorded_once, .init = setup, .fini = teardown)
+{
+    for (int times = 1; times <= 3; times++) { /* two that gave way, and a live one */
+        grant(UID);
+        for (int i = 0; i < times; i++)
+            cr_assert_eq(use(UID, NULL), 0);
+        if (times == 3)
+            break;
+        kv_ring_forget(room.ring, kv_room_vault);
+        open_vault();
+    }
+    show();
+    cr_assert_eq(uses.n, 3);
+    cr_assert_eq(use(UID, NULL), 0); /* meanwhile */
+    done();
+    show();
+    cr_assert_eq(uses.n, 1);
+    cr_expect_eq(uses.row[0].counts.n[KV_AUDIT_USE_SIGN], 1);
+    done();
+    show();
+    cr_expect_eq(uses.n, 0);
+}
