@@ -72,8 +72,8 @@ static void work_fail(struct kv_task *task, int rc, const struct kv_err *err)
     void *arg = work->arg;
     if (work->is_purging)
         vault->is_busy = false;
-    if (work->is_erasing)
-        vault->state = KV_VAULT_DELETED;
+    if (work->is_erasing && vault->state == KV_VAULT_PURGING)
+        vault->state = KV_VAULT_DELETED; /* else a recovery came first */
     if (vault != NULL && vault->state == KV_VAULT_CREATING) {
         forget_key(task->service, vault);
         kv_service_vault_remove(task->service, vault);

@@ -164,12 +164,22 @@ static void erased(struct kv_task *task)
     forget_keys(task);
 }
 
+static void not_deleted(struct kv_vault_work *work)
+{
+    kv_vault_fail(work, KV_E_NOT_FOUND, "vault.not-deleted",
+                  "there is no deleted vault", "");
+}
+
 /* The rows of the vault's keys: their names begin with its id. */
 static void got_keys(struct kv_task *task)
 {
     struct kv_vault_work *work = work_of(task);
     char id[2 * KV_ID_LEN + 1];
     struct kv_row row = work->object.row;
+    if (work->vault->state != KV_VAULT_DELETED) { /* recovered meanwhile */
+        not_deleted(work);
+        return;
+    }
     kv_hex_encode(id, work->vault->id, KV_ID_LEN);
     for (size_t i = 0; i < task->n_objects; i++) {
         const struct kv_row *key = &task->objects[i].row;
@@ -209,8 +219,8 @@ static void purge_row(struct kv_task *task)
         work->vault->state = KV_VAULT_PURGING;
         forget_keys(task);
     } else if (stored->state != KV_VAULT_DELETED) {
-        kv_vault_fail(work, KV_E_NOT_FOUND, "vault.not-deleted",
-                      "there is no deleted vault", "");
+        work->vault->state = stored->state; /* what is stored decides */
+        not_deleted(work);
     } else if (work->is_due && !is_time(work)) {
         kv_vault_fail(work, KV_E_STATE, "vault.not-due", "the vault",
                       " is not to be purged yet");
@@ -235,8 +245,7 @@ static void start(struct kv_service *service, const char *name, bool is_due,
     if (vault == NULL ||
         (vault->state != KV_VAULT_DELETED && vault->state != KV_VAULT_PURGING)) {
         work->vault = NULL;
-        kv_vault_fail(work, KV_E_NOT_FOUND, "vault.not-deleted",
-                      "there is no deleted vault", "");
+        not_deleted(work);
     } else if (vault->is_busy) {
         kv_vault_fail(work, KV_E_BUSY, "vault.busy", "the vault",
                       " is being purged already");

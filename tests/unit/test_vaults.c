@@ -442,6 +442,40 @@ Test(vaults, nothing_is_written_into_one_that_is_being_purged)
     vault->state = KV_VAULT_DELETED;
 }
 
+Test(vaults, purge_and_recovery_at_once_end_as_what_is_stored)
+{
+    static const char *const method[] = {"DELETE", "POST"};
+    static const char *const path[] = {DELETED "/second", DELETED "/second/recover"};
+    for (size_t first = 0; first < 2; first++) {
+        int clients[2];
+        int status[2];
+        struct desk_reply reply;
+        make("second", "{}");
+        remove_vault("second");
+        desk.link.is_held = true;
+        for (size_t i = 0; i < 2; i++) {
+            size_t which = (first + i) % 2;
+            clients[which] = desk_connect(&desk);
+            desk_send(&desk, clients[which], method[which], path[which], NULL);
+            desk_settle(&desk);
+        }
+        fake_link_release(&desk.link);
+        for (size_t i = 0; i < 2; i++) {
+            status[i] = desk_read(&desk, clients[i], &reply);
+            desk_reply_free(&reply);
+            (void)close(clients[i]);
+        }
+        bool is_back = status[1] == 200;
+        cr_expect_eq(status[0] == 204, !is_back, "%d %d", status[0], status[1]);
+        cr_expect_eq(count(VAULTS), is_back ? 1 : 0);
+        cr_expect_eq(count(DELETED), 0);
+        if (is_back) {
+            remove_vault("second");
+            cr_expect_null(desk_must(&desk, 204, "DELETE", path[0], NULL));
+        }
+    }
+}
+
 Test(vaults, roles_in_a_purged_vault_are_not_those_of_the_next)
 {
     static const char *const scopes[] = {"/second", "/Second/keys/k", "/second-one",
