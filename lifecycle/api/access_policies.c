@@ -121,6 +121,7 @@ static void change_policies(struct kv_call *call, enum kv_policy_change how)
     struct kv_err err = KV_ERR_INIT;
     int rc = 0;
     KV_TRY(check(call, KV_MANAGE_VAULT_WRITE, &err));
+    KV_TRY(check(call, KV_MANAGE_ACCESS_WRITE, &err)); /* it gives access */
     struct change *change = kv_wiping_calloc(1, sizeof(*change));
     call->data = change;
     call->data_free = change_free;

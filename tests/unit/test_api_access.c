@@ -238,7 +238,7 @@ Test(api_access, policies_that_are_none_change_nothing)
     cr_assert_eq(count_of(desk_must(&desk, 200, "GET", POLICIES, NULL)), 0);
 }
 
-Test(api_access, who_manages_a_vault_may_change_its_policies)
+Test(api_access, who_manages_a_vault_and_its_roles_may_change_its_policies)
 {
     static struct kv_principal own;
     kv_principal_lookup(geteuid(), &own);
@@ -251,6 +251,9 @@ Test(api_access, who_manages_a_vault_may_change_its_policies)
     desk_fails(&desk, 403, "api.forbidden", "PUT", POLICIES "/add",
                OF("user:" U, "[\"get\"]"));
     grant(own.id, "contributor", "/second");
+    desk_fails(&desk, 403, "api.forbidden", "PUT", POLICIES "/add",
+               OF("user:" U, "[\"get\"]"));
+    grant(own.id, "data-access-administrator", "/second");
     cr_assert_eq(count_of(desk_must(&desk, 200, "PUT", POLICIES "/add",
                                     OF("user:" U, "[\"get\"]"))),
                  1);

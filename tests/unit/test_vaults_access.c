@@ -161,6 +161,11 @@ Test(vaults_access, a_role_in_a_vault_manages_that_one)
     cr_expect_eq(count(VAULTS), 1);
     json_decref(desk_must(&desk, 200, "PATCH", VAULTS "/one", "{}"));
     desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/two", "{}");
+    desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/one",
+               "{\"enableRbacAuthorization\":false}");
+    desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/one",
+               "{\"accessPolicies\":[]}");
+    cr_expect_not(kv_service_vault_by_name(&desk.service, "one")->uses_policies);
     remove_vault("one");
     desk_fails(&desk, 403, "api.forbidden", "DELETE", DELETED "/one", NULL);
     json_decref(desk_must(&desk, 200, "POST", DELETED "/one/recover", NULL));
