@@ -123,6 +123,17 @@ static int check_current(const struct kv_service *service,
 /* --- tokens of other issuers -------------------------------------------------------
  */
 
+/* Who is of our own authority is spoken for by nobody else, by no id that access
+ * policies may call it. */
+static bool is_own(const struct kv_apps *apps, const struct kv_principal *principal)
+{
+    for (size_t i = 0; i < principal->n_groups; i++)
+        if (kv_apps_by_object(apps, strchr(principal->groups[i], ':') + 1) != NULL)
+            return true;
+    return kv_apps_by_client(apps, principal->app) != NULL ||
+           kv_apps_by_object(apps, principal->oid) != NULL;
+}
+
 /* KV_E_BUSY: a fetch of the issuer's keys may bring the one that is named. */
 static int verify_foreign(const struct kv_service *service,
                           const struct kv_oidc_issuer *issuer, const struct kv_jwt *jwt,
@@ -148,10 +159,7 @@ static int verify_foreign(const struct kv_service *service,
     if (rc == 0)
         rc =
             kv_oidc_principal(issuer, jwt, service->installation, &out->principal, err);
-    /* Who is of our own authority is spoken for by nobody else. */
-    const struct kv_apps *apps = service->identity->apps;
-    if (rc == 0 && (kv_apps_by_client(apps, out->principal.app) != NULL ||
-                    kv_apps_user(apps, out->principal.oid) != NULL))
+    if (rc == 0 && is_own(service->identity->apps, &out->principal))
         rc = kv_err_set(err, KV_E_DENIED, "jwt.wrong-issuer",
                         "the token is for an application or user of another issuer");
     out->exp_s = json_integer_value(json_object_get(jwt->claims, "exp"));

@@ -106,6 +106,15 @@ const struct kv_app *kv_apps_user(const struct kv_apps *apps, const char *object
     return NULL;
 }
 
+const struct kv_app *kv_apps_by_object(const struct kv_apps *apps,
+                                       const char *object_id)
+{
+    for (size_t i = 0; i < apps->n; i++)
+        if (kv_str_equal_nocase(apps->items[i].object_id, object_id))
+            return &apps->items[i];
+    return NULL;
+}
+
 const struct kv_app *kv_apps_find(const struct kv_apps *apps, const char *text)
 {
     const struct kv_app *app = by_name(apps, text);

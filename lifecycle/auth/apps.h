@@ -52,6 +52,9 @@ const struct kv_app *kv_apps_by_client(const struct kv_apps *apps,
                                        const char *client_id);
 /* A user by object id. */
 const struct kv_app *kv_apps_user(const struct kv_apps *apps, const char *object_id);
+/* Either by object id. */
+const struct kv_app *kv_apps_by_object(const struct kv_apps *apps,
+                                       const char *object_id);
 /* One of either by its name, without case, or an application by its client id. */
 const struct kv_app *kv_apps_find(const struct kv_apps *apps, const char *text);
 

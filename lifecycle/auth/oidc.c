@@ -235,11 +235,20 @@ static bool is_app_only(const struct kv_jwt *jwt, const char *app)
            sub != NULL && strcmp(sub, app) == 0;
 }
 
+/* Of version 5 are the object ids that the installation derives: for users of the
+ * machine, keys of certificates and other text. No claim is one of them. */
+static bool is_derived(const char *uuid)
+{
+    return uuid[14] == '5';
+}
+
 /* A UUID as it is, in lower case; other text by a UUID of installation, issuer, text.
  */
 static int set_oid(const struct kv_oidc_issuer *issuer, const char *subject,
                    const uint8_t installation[16], struct kv_principal *out)
 {
+    if (is_uuid(subject) && is_derived(subject))
+        return KV_E_DENIED;
     if (is_uuid(subject)) {
         int rc = kv_str_copy(out->oid, sizeof(out->oid), subject);
         kv_str_fold(out->oid);
@@ -257,7 +266,7 @@ static void add_groups(const struct kv_jwt *jwt, struct kv_principal *out)
     for (size_t i = 0; i < json_array_size(groups) && out->n_groups < KV_GROUPS_MAX;
          i++) {
         const char *id = json_string_value(json_array_get(groups, i));
-        if (id == NULL || !is_uuid(id))
+        if (id == NULL || !is_uuid(id) || is_derived(id))
             continue;
         char *place = out->groups[out->n_groups++];
         (void)snprintf(place, KV_PRINCIPAL_MAX, "group:%s", id);

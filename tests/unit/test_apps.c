@@ -62,6 +62,9 @@ Test(apps, they_are_found_by_name_and_by_client_id)
     cr_assert_str_eq(kv_apps_find(apps, second)->name, "second");
     cr_assert_str_eq(kv_apps_by_client(apps, first)->name, "First");
     cr_assert_null(kv_apps_by_client(apps, "first"), "a name is no id");
+    cr_assert_eq(kv_apps_by_object(apps, kv_apps_at(apps, 0)->object_id),
+                 kv_apps_at(apps, 0));
+    cr_assert_null(kv_apps_by_object(apps, first), "nor a client id an object id");
     cr_assert_null(kv_apps_find(apps, "third"));
     add("FIRST", third);
     cr_assert_eq(kv_apps_count(apps), 2, "put replaces");

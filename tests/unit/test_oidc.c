@@ -230,6 +230,8 @@ static const struct {
      "user:" USER, "web"},
     {"{\"oid\":\"" USER "\",\"idtyp\":\"app\"}", 0, "user:" USER, ""},
     {"{}", KV_E_DENIED, "", ""},
+    {"{\"oid\":\"aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee\"}", KV_E_DENIED, "", ""},
+    {"{\"sub\":\"aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee\"}", KV_E_DENIED, "", ""},
     {"{\"sub\":\"\"}", KV_E_DENIED, "", ""},
     {"{\"sub\":1}", KV_E_DENIED, "", ""},
     {"{\"oid\":\"" USER "\",\"azp\":\"a:b\"}", KV_E_DENIED, "", ""},
@@ -273,7 +275,8 @@ Test(oidc, groups_are_uuids)
 {
     static struct kv_principal out;
     cr_assert_eq(who("{\"oid\":\"" USER "\",\"groups\":[\"" TENANT
-                     "\",\"admins\",1,null,\"AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\"]}",
+                     "\",\"admins\",\"aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee\",1,null,"
+                     "\"AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\"]}",
                      &out),
                  0);
     cr_assert_eq(out.n_groups, 2);
