@@ -128,11 +128,24 @@ static const char *name_of(const struct kv_principal *principal, size_t i)
     return i <= principal->n_groups ? principal->groups[i - 1] : NULL;
 }
 
+/* A vault is of one tenant: what was assigned to a name serves nobody of another who
+ * has the same. */
+static bool is_of_tenant(const struct kv_principal *principal,
+                         const struct kv_access_rules *rules)
+{
+    const char *own = principal->tenant[0] != '\0' ? principal->tenant : rules->tenant;
+    const char *wanted =
+        rules->vault_tenant != NULL ? rules->vault_tenant : rules->tenant;
+    return kv_str_equal_nocase(own, wanted);
+}
+
 static void search_assignments(struct search *search,
                                const struct kv_principal *principal,
                                const struct kv_access_rules *rules)
 {
     const char *name = NULL;
+    if (!is_of_tenant(principal, rules))
+        return;
     for (size_t i = 0; (name = name_of(principal, i)) != NULL; i++)
         for (size_t at = lower_bound(rules, name);
              at < rules->n_assignments &&
@@ -281,6 +294,7 @@ bool kv_access_touches(const struct kv_principal *principal,
     if ((decision.allowed & actions) != 0)
         return true;
     return !rules->uses_policies && principal->kind != KV_PRINCIPAL_NONE &&
+           is_of_tenant(principal, rules) &&
            touches_by_assignments(principal, collection, rules, actions);
 }
 

@@ -74,7 +74,9 @@ struct kv_access_policies; /* auth/policies.h */
 /* All that a decision rests on. */
 struct kv_access_rules {
     const char *tenant; /* UUID that a principal's tenant "" stands for */
-    bool uses_policies; /* the vault goes by access policies */
+    /* UUID of the vault's: assignments serve nobody of another; NULL: `tenant` */
+    const char *vault_tenant;
+    bool uses_policies;                        /* the vault goes by access policies */
     const struct kv_access_policies *policies; /* NULL: none */
     /* sorted by kv_assignment_compare */
     const struct kv_assignment *const *assignments;

@@ -39,6 +39,8 @@ static struct kv_access_rules rules_of(const struct kv_service *service,
     if (vault != NULL) {
         rules.uses_policies = vault->uses_policies;
         rules.policies = vault->policies;
+        if (vault->tenant[0] != '\0')
+            rules.vault_tenant = vault->tenant;
     }
     rules.assignments = kv_assignments_all(service->assignments, &rules.n_assignments);
     return rules;

@@ -189,6 +189,32 @@ Test(access, a_decision_says_why)
         cr_assert_gt(strlen(kv_access_reason_text(reason)), 10);
 }
 
+Test(access, an_assignment_serves_nobody_of_another_tenant)
+{
+    const struct kv_access_object key = {"v", "keys", "k"};
+    const struct kv_access_object keys = {"v", "keys", NULL};
+    const struct kv_assignment assignment = assign("app:x", "administrator", "/v");
+    struct kv_access_rules rules = rules_of(&assignment, 1);
+    struct kv_principal app = {
+        .kind = KV_PRINCIPAL_APP, .id = "app:x", .tenant = TENANT};
+    struct kv_access_decision decision;
+    kv_access_decide(&app, &key, &rules, KV_ACT_KEY_GET, &decision);
+    cr_assert(decision.is_allowed);
+    rules.vault_tenant = "aaaaaaaa-0000-4000-8000-000000000001";
+    for (int i = 0; i < 2; i++) { /* then without one: the installation's */
+        kv_access_decide(&app, &key, &rules, KV_ACT_KEY_GET, &decision);
+        cr_assert_eq(decision.reason, KV_ACCESS_NO_PRINCIPAL);
+        kv_access_decide_management(&app, &key, &rules, KV_MANAGE_ACCESS_WRITE,
+                                    &decision);
+        cr_assert_not(decision.is_allowed);
+        cr_assert_not(kv_access_touches(&app, &keys, &rules, KV_ACT_KEY_GET));
+        app.tenant[0] = '\0';
+    }
+    (void)snprintf(app.tenant, sizeof(app.tenant), "%s", rules.vault_tenant);
+    kv_access_decide(&app, &key, &rules, KV_ACT_KEY_GET, &decision);
+    cr_assert(decision.is_allowed);
+}
+
 Test(access, the_first_rule_that_gives_it_is_named)
 {
     const struct kv_access_object key = {"v", "keys", "k"};

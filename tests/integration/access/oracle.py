@@ -40,6 +40,8 @@ def resource_of(operation, vault, name):
 
 
 def by_assignments(rules, caller, resource, is_given):
+    if (caller["tenant"] or rules["tenant"]).lower() != rules["tenant"].lower():
+        return "deny principal"
     said_nothing, held_nothing = True, True
     for principal, role, scope in rules["assignments"]:
         if principal not in names_of(caller):
