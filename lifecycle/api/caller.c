@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "lifecycle/auth/jwt.h"
+#include "lifecycle/auth/policies.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
 #include "lifecycle/service/assignments.h"
@@ -281,19 +282,33 @@ static int name_key(X509 *certificate, struct kv_principal *out)
     return 0;
 }
 
-/* Whether something was granted to it, or may have been by an access policy. */
+/* Whether a vault's access policies have an entry of it. */
+static bool has_policy(const struct kv_service *service, const struct kv_vault *vault,
+                       const struct kv_principal *principal)
+{
+    size_t n = 0;
+    struct kv_principal named = *principal;
+    if (vault == NULL || !vault->uses_policies ||
+        kv_principal_set_oid(&named, service->installation) != 0)
+        return false;
+    (void)kv_access_policies_find(vault->policies, named.oid, &n);
+    return n > 0;
+}
+
+/* Whether something was granted to it, by a role or an access policy. */
 static bool is_granted(struct kv_service *service,
-                       const struct kv_http_request *request, const char *id)
+                       const struct kv_http_request *request,
+                       const struct kv_principal *principal)
 {
     size_t n = 0;
     const struct kv_assignment *const *all =
         kv_assignments_all(service->assignments, &n);
     for (size_t i = 0; i < n; i++)
-        if (strcmp(all[i]->principal, id) == 0)
+        if (strcmp(all[i]->principal, principal->id) == 0)
             return true;
     const struct kv_vault *vault =
         kv_service_vault_by_host(service, kv_http_header(request, "host"));
-    return vault != NULL && vault->uses_policies;
+    return has_policy(service, vault, principal);
 }
 
 static enum kv_caller find_certificate(struct kv_service *service,
@@ -303,7 +318,7 @@ static enum kv_caller find_certificate(struct kv_service *service,
     X509 *certificate = kv_http_peer(request)->certificate;
     if (certificate == NULL || !is_valid_now(service, certificate) ||
         !is_strong(certificate) || name_key(certificate, out) != 0 ||
-        !is_granted(service, request, out->id))
+        !is_granted(service, request, out))
         return KV_CALLER_NOBODY;
     return KV_CALLER_KNOWN;
 }
