@@ -229,8 +229,13 @@ static void refuse_unauthorized(struct kv_service *service,
 {
     char value[512];
     uint8_t id[KV_ID_LEN] = {0};
-    struct kv_challenge challenge = {
-        .domain = service->domain, .tenant = service->tenant, .port = service->port};
+    const struct kv_vault *vault =
+        kv_service_vault_by_host(service, kv_http_header(request, "host"));
+    bool has_own = vault != NULL && vault->tenant[0] != '\0';
+    struct kv_challenge challenge = {.domain = service->domain,
+                                     .tenant =
+                                         has_own ? vault->tenant : service->tenant,
+                                     .port = service->port};
     struct kv_http_error error = {401, "Unauthorized", NULL};
     if (kv_challenge_format(&challenge, value, sizeof(value)) == 0)
         set_header(request, "WWW-Authenticate", value);
