@@ -11,19 +11,29 @@
 #include "lifecycle/service/right.h"
 #include "store/core/str.h"
 
-/* "appid=..;oid=..;iss=..;name=unix:alice" */
+/* Whether its token is of our own authority: no other issuer's names these. */
+static bool is_own(const struct kv_service *service, const struct kv_principal *who)
+{
+    return service->identity != NULL &&
+           kv_apps_by_client(service->identity->apps, who->app) != NULL;
+}
+
+/* "appid=..;oid=..;iss=..;name=unix:alice"; without iss where another issuer's token
+ * was verified, as which one is not kept. */
 static void describe_caller(const struct kv_call *call, char *out, size_t out_size)
 {
     const struct kv_service *service = call->task.service;
     struct kv_principal named = call->principal;
-    char issuer[300] = "local";
+    char issuer[300] = ";iss=local";
     if (kv_principal_set_oid(&named, service->installation) != 0)
         named.oid[0] = '\0';
     if (named.tenant[0] != '\0')
-        (void)snprintf(issuer, sizeof(issuer), "https://%s:%u/%s/", service->domain,
-                       service->port, named.tenant);
-    (void)snprintf(out, out_size, "appid=%s;oid=%s;iss=%s;name=%s", named.app,
-                   named.oid, issuer, named.id);
+        issuer[0] = '\0';
+    if (named.tenant[0] != '\0' && is_own(service, &named))
+        (void)snprintf(issuer, sizeof(issuer), ";iss=https://%s:%u/%s/",
+                       service->domain, service->port, named.tenant);
+    (void)snprintf(out, out_size, "appid=%s;oid=%s%s;name=%s", named.app, named.oid,
+                   issuer, named.id);
 }
 
 static int refuse_by_policy(const struct kv_call *call, const char *caller,
