@@ -4,8 +4,8 @@
  *
  * What changes something or uses a key waits until its first record is durable. What
  * only reads does not: its effect is the reply, and the record that the reply waits for
- * stands behind the first in the same file. Refused calls have both records, too; those
- * without a valid token have one of type refuse, or are counted.
+ * stands behind the first in the same file. Refused calls have both records, too, and
+ * those without a valid token have one of type refuse; beyond a rate they are counted.
  */
 #include <string.h>
 
@@ -182,9 +182,8 @@ static int tell_result(struct kv_call *call, const char *code, const char *error
 void kv_call_conclude(struct kv_call *call, const char *code, const char *error)
 {
     struct kv_err err = KV_ERR_INIT;
-    /* Who asks too fast must not fill the disk with that. */
-    bool is_counted = !call->is_told && call->status == 429 &&
-                      kv_call_is_audited(call) &&
+    /* Who is refused must not fill the disk with that, nor push out older records. */
+    bool is_counted = !call->is_told && kv_call_is_audited(call) &&
                       !kv_audit_may_refuse(call->task.service->audit);
     if (!kv_call_is_audited(call) || is_counted) {
         kv_call_send(call);

@@ -412,15 +412,11 @@ static int check_version(struct kv_call *call, struct kv_err *err)
     return 0;
 }
 
-static int check_route(struct kv_call *call, struct kv_route_match *match,
+static int check_route(struct kv_call *call, const struct kv_route_match *match,
                        struct kv_err *err)
 {
-    const char *method = kv_http_method(call->request);
-    kv_route_find(method, kv_http_path(call->request), match);
-    if (match->route != NULL) {
-        call->route = match->route;
+    if (match->route != NULL)
         return 0;
-    }
     if (!match->is_path_known)
         return kv_err_set(err, KV_E_NOT_FOUND, "api.no-route",
                           "nothing is served at this path");
@@ -514,12 +510,14 @@ static void dispatch(struct kv_call *call)
     }
     if (!call->is_health)
         KV_TRY(check_ready(call, &err));
+    kv_route_find(kv_http_method(call->request), kv_http_path(call->request), &match);
+    call->route = match.route;
+    KV_TRY(kv_call_throttle(call, &err)); /* what is refused below costs as much */
     KV_TRY(check_version(call, &err));
     KV_TRY(check_route(call, &match, &err));
     KV_TRY(check_names(call, &match, &err));
     if (call->route->action != 0)
         KV_TRY(kv_call_check_access(call, &err));
-    KV_TRY(kv_call_throttle(call, &err));
     KV_TRY(read_body(call, &err));
     KV_TRY(check_object(call, &err));
 out:

@@ -109,7 +109,8 @@ void kv_call_tell_no_signin(struct kv_service *service,
 
 /* --- throttle.c ------------------------------------------------------------------- */
 
-/* Charge a call, before its body is read; and what a use of this key weighs beyond.
+/* Charge a call before anything of it is checked, so that refused ones cost as much;
+ * and what a use of this key weighs beyond.
  * KV_E_BUSY (quota.exceeded). */
 int kv_call_throttle(struct kv_call *call, struct kv_err *err) KV_MUST_CHECK;
 int kv_call_throttle_key(struct kv_call *call, const struct kv_key_info *info,

@@ -15,8 +15,11 @@
     (KV_ACT_KEY_IMPORT | KV_ACT_CERT_IMPORT | KV_ACT_SECRET_SET | KV_ACT_KEY_RESTORE | \
      KV_ACT_SECRET_RESTORE | KV_ACT_CERT_RESTORE)
 
+/* `route` is NULL where nothing is served: that counts, too. */
 static enum kv_quota_class class_of(const struct kv_route *route)
 {
+    if (route == NULL)
+        return KV_QUOTA_OTHER;
     if ((route->action & CREATES) != 0)
         return KV_QUOTA_CREATE;
     if ((route->action & USES) != 0)
@@ -35,7 +38,8 @@ static int take(struct kv_call *call, uint32_t weight, struct kv_err *err)
         return 0;
     kv_err_set(err, KV_E_BUSY, "quota.exceeded",
                "Caller %s asks for '%s' more often than the vault's quota allows",
-               call->principal.id, call->route->operation);
+               call->principal.id,
+               call->route != NULL ? call->route->operation : "unknown");
     kv_err_hint(err, "try again in %" PRId64 " ms", call->retry_ms);
     return KV_E_BUSY;
 }

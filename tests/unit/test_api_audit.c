@@ -190,6 +190,22 @@ Test(api_audit, a_refused_call_is_told_with_the_decision)
     close_log();
 }
 
+Test(api_audit, refused_calls_beyond_a_rate_are_told_in_sum)
+{
+    open_log(true);
+    desk.service.admin_uid = geteuid() + 1;
+    for (int i = 0; i < 60; i++)
+        desk_fails(&desk, 403, "api.forbidden", "GET", "/secrets/a", NULL);
+    desk_settle(&desk);
+    json_t *first = record("req", 0);
+    cr_expect_not_null(first);
+    json_decref(first);
+    json_t *last = record("req", 59);
+    cr_expect_null(last);
+    json_decref(last);
+    close_log();
+}
+
 Test(api_audit, what_is_signed_is_told_by_a_digest)
 {
     open_log(true);

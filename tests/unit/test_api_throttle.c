@@ -91,3 +91,24 @@ Test(api_throttle, health_is_not_limited)
     for (int i = 0; i < 20; i++)
         json_decref(desk_must(&desk, 200, "GET", "/keyvault/v1/status", NULL));
 }
+
+Test(api_throttle, refused_calls_are_charged)
+{
+    desk.service.admin_uid = geteuid() + 1;
+    for (int i = 0; i < 4; i++)
+        desk_fails(&desk, 403, "api.forbidden", "PUT", "/secrets/a",
+                   "{\"value\":\"x\"}");
+    set(429);
+}
+
+Test(api_throttle, calls_of_no_route_are_charged)
+{
+    const struct kv_quota_limits limits = {.per_10s = {0, 0, 0, 3}};
+    kv_quota_free(desk.service.quota);
+    cr_assert_eq(kv_quota_new(&desk.service.quota, &limits, KV_QUOTA_BUCKETS_MAX,
+                              desk.service.clock, 1),
+                 0);
+    for (int i = 0; i < 3; i++)
+        desk_fails(&desk, 404, "api.no-route", "GET", "/nothing/here", NULL);
+    desk_fails(&desk, 429, "quota.exceeded", "GET", "/nothing/here", NULL);
+}
