@@ -3,6 +3,7 @@
  */
 #include "lifecycle/auth/device_codes.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,16 @@ void kv_device_codes_free(struct kv_device_codes *codes)
     free(codes);
 }
 
+/* An IPv6 address counts by its /64, as in throttle.c. */
+static bool is_same_source(const char *a, const char *b)
+{
+    uint8_t of_a[16];
+    uint8_t of_b[16];
+    if (inet_pton(AF_INET6, a, of_a) == 1 && inet_pton(AF_INET6, b, of_b) == 1)
+        return memcmp(of_a, of_b, 8) == 0;
+    return strcmp(a, b) == 0;
+}
+
 /* A free place for this source; NULL: none. Expired ones are free. */
 static struct place *free_place(struct kv_device_codes *codes, const char *source,
                                 int64_t now_ms)
@@ -50,7 +61,7 @@ static struct place *free_place(struct kv_device_codes *codes, const char *sourc
             place->is_used = false;
         if (!place->is_used)
             found = found != NULL ? found : place;
-        else if (strcmp(place->request.source, source) == 0)
+        else if (is_same_source(place->request.source, source))
             n_own++;
     }
     return n_own < KV_DEVICE_PER_SOURCE ? found : NULL;

@@ -162,7 +162,9 @@ static int64_t keep_ms(const char *cache_control)
         seconds = 0;
     if (seconds > KV_OIDC_KEEP_MAX_MS / 1000)
         return KV_OIDC_KEEP_MAX_MS;
-    return seconds * 1000 < KV_OIDC_KEEP_MIN_MS ? KV_OIDC_KEEP_MIN_MS : seconds * 1000;
+    if (seconds < KV_OIDC_KEEP_MIN_MS / 1000) /* negative ones, too */
+        return KV_OIDC_KEEP_MIN_MS;
+    return seconds * 1000;
 }
 
 int kv_oidc_take_keys(struct kv_oidc_issuer *issuer, const void *text, size_t len,

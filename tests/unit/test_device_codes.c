@@ -103,3 +103,14 @@ Test(device_codes, a_source_has_its_share_and_time_makes_room)
     cr_assert_eq(add("10.9.9.9", 1000), KV_E_FULL);
     cr_assert_eq(add("192.0.2.1", 1000 + (int64_t)KV_DEVICE_LIFETIME_S * 1000), 0);
 }
+
+Test(device_codes, sources_of_ipv6_share_by_their_network)
+{
+    char source[32];
+    for (int i = 0; i < KV_DEVICE_PER_SOURCE; i++) {
+        (void)snprintf(source, sizeof(source), "2001:db8::%x", (unsigned)i + 1);
+        cr_assert_eq(add(source, 1000), 0);
+    }
+    cr_assert_eq(add("2001:db8::ffff", 1000), KV_E_FULL);
+    cr_assert_eq(add("2001:db8:0:1::1", 1000), 0, "another network");
+}

@@ -130,6 +130,7 @@ Test(oidc, keys_are_kept_as_long_as_their_issuer_says_within_bounds)
         {"max-age=1", KV_OIDC_KEEP_MIN_MS},
         {"max-age=0", KV_OIDC_KEEP_MIN_MS},
         {"max-age=-5", KV_OIDC_KEEP_MIN_MS},
+        {"max-age=-9223372036854775808", KV_OIDC_KEEP_MIN_MS},
         {"max-age=x", KV_OIDC_KEEP_MIN_MS},
         {"no-store", KV_OIDC_KEEP_MIN_MS},
         {"no-cache, max-age=7200", KV_OIDC_KEEP_MIN_MS},
