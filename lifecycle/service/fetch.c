@@ -108,7 +108,9 @@ static bool set_up(struct kv_fetcher *fetcher, CURL *curl)
         return is_good;
     blob.data = (void *)(uintptr_t)fetcher->ca;
     blob.len = strlen(fetcher->ca);
-    return curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK;
+    /* These roots alone: libcurl would go on to look into the system's directory. */
+    return curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
 }
 
 static void on_work(uv_work_t *work)

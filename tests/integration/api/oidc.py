@@ -79,6 +79,8 @@ class Servers:
         run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-keyout", "server.key", "-out", "server.crt", "-days", "2", "-subj", "/CN=localhost",
             "-addext", "subjectAltName=DNS:localhost")
+        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", "else.key", "-out", "else.crt", "-days", "2", "-subj", "/CN=else")
         servers = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -125,6 +127,9 @@ def configure(dev, servers, work):
     servers.add("distrusted")
     blocks.append(f'oidc-issuer "distrusted" {{ issuer = "{servers.issuers["distrusted"].url}" '
                   f'audience = "{AUDIENCE}" }}\n')
+    servers.add("elsewhere")
+    blocks.append(f'oidc-issuer "elsewhere" {{ issuer = "{servers.issuers["elsewhere"].url}" '
+                  f'audience = "{AUDIENCE}" ca-file = "{work / "else.crt"}" }}\n')
     dev.dir.mkdir(mode=0o711)
     (dev.dir / "keyvault.conf").write_text("".join(blocks))
 
@@ -229,10 +234,10 @@ def strict(dev, servers):
 
 def not_to_be_had(dev, servers):
     """Redirects, other issuers' metadata, huge documents, unknown CAs: no keys."""
-    for name in ("moved", "liar", "large", "distrusted"):
+    for name in ("moved", "liar", "large", "distrusted", "elsewhere"):
         expect(status(dev, servers.issuers[name].token()) == 401, name)
     log = dev.log_text()
-    expect(log.count("auth.issuer-unreachable") >= 4, "the log says why")
+    expect(log.count("auth.issuer-unreachable") >= 5, "the log says why")
     expect("keys" not in "".join(servers.issuers["large"].asked), "nothing else was fetched")
 
 
