@@ -317,6 +317,9 @@ static void issue_for_device(struct signin *signin, const struct kv_app *app)
                                  &wanted, oid)) {
     case KV_DEVICE_READY:
         user = kv_apps_user(identity->apps, oid);
+        if (user != NULL && (user->generation != wanted.generation || /* a new secret */
+                             !kv_str_equal_nocase(user->tenant, wanted.tenant)))
+            user = NULL;
         break;
     case KV_DEVICE_PENDING:
         error = (struct kv_oauth_error){400, "authorization_pending", 70016,

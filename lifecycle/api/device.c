@@ -178,7 +178,8 @@ static bool sign_in(struct kv_service *service, struct kv_http_request *request,
         return false;
     }
     kv_throttle_passed(identity->throttle, form->user, source);
-    if (kv_device_codes_approve(identity->devices, form->code, user->object_id, now_ms))
+    if (kv_device_codes_approve(identity->devices, form->code, user->object_id,
+                                user->generation, now_ms))
         return true;
     show_form(service, request, 400, "", "The code is wrong or has expired. ");
     return false;

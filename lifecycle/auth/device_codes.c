@@ -141,10 +141,13 @@ const struct kv_device_request *kv_device_codes_find(struct kv_device_codes *cod
 }
 
 bool kv_device_codes_approve(struct kv_device_codes *codes, const char *user,
-                             const char *oid, int64_t now_ms)
+                             const char *oid, int64_t generation, int64_t now_ms)
 {
     struct place *place = find(codes, user, now_ms);
-    return place != NULL && kv_str_copy(place->oid, sizeof(place->oid), oid) == 0;
+    if (place == NULL || kv_str_copy(place->oid, sizeof(place->oid), oid) != 0)
+        return false;
+    place->request.generation = generation;
+    return true;
 }
 
 enum kv_device_answer kv_device_codes_poll(struct kv_device_codes *codes,

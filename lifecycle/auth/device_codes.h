@@ -25,6 +25,7 @@ struct kv_device_request {
     char tenant[37];
     char audience[256];
     char source[64];
+    int64_t generation; /* of the user who signed in; 0: nobody yet */
 };
 
 struct kv_device_codes;
@@ -43,9 +44,10 @@ int kv_device_codes_add(struct kv_device_codes *codes, const struct kv_rand *ran
 const struct kv_device_request *kv_device_codes_find(struct kv_device_codes *codes,
                                                      const char *user, int64_t now_ms);
 
-/* A user, by object id, has signed in for it. False: it is not there any more. */
+/* A user, by object id, has signed in for it with the secret of this generation. False:
+ * it is not there any more. */
 bool kv_device_codes_approve(struct kv_device_codes *codes, const char *user,
-                             const char *oid, int64_t now_ms);
+                             const char *oid, int64_t generation, int64_t now_ms);
 
 enum kv_device_answer {
     KV_DEVICE_READY,   /* `out` and `oid` are filled; the codes are used up */

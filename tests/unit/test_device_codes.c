@@ -26,6 +26,8 @@ TestSuite(device_codes, .timeout = 60, .init = setup, .fini = teardown);
 #define CLIENT "11111111-2222-4333-8444-555555555555"
 #define OID "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
+static struct kv_device_request answered;
+
 static int add(const char *source, int64_t now_ms)
 {
     struct kv_device_request request = {.client_id = CLIENT, .audience = "https://v"};
@@ -36,8 +38,7 @@ static int add(const char *source, int64_t now_ms)
 static enum kv_device_answer poll(const char *the_device, const char *client,
                                   int64_t now_ms, char oid[37])
 {
-    struct kv_device_request out;
-    return kv_device_codes_poll(codes, the_device, client, now_ms, &out, oid);
+    return kv_device_codes_poll(codes, the_device, client, now_ms, &answered, oid);
 }
 
 Test(device_codes, a_code_waits_is_approved_and_answered_once)
@@ -52,12 +53,13 @@ Test(device_codes, a_code_waits_is_approved_and_answered_once)
     cr_assert_eq(poll(device, CLIENT, 1001, oid), KV_DEVICE_HASTY);
     cr_assert_eq(poll(device, CLIENT, 3000, oid), KV_DEVICE_PENDING);
     cr_assert_str_eq(kv_device_codes_find(codes, user, 3000)->client_id, CLIENT);
-    cr_assert(kv_device_codes_approve(codes, user, OID, 3000));
+    cr_assert(kv_device_codes_approve(codes, user, OID, 7, 3000));
     cr_assert_null(kv_device_codes_find(codes, user, 3000), "answered");
-    cr_assert_not(kv_device_codes_approve(codes, user, OID, 3000), "once");
+    cr_assert_not(kv_device_codes_approve(codes, user, OID, 7, 3000), "once");
     cr_assert_eq(poll(device, "other", 4000, oid), KV_DEVICE_GONE, "of another client");
     cr_assert_eq(poll(device, CLIENT, 4000, oid), KV_DEVICE_READY);
     cr_assert_str_eq(oid, OID);
+    cr_assert_eq(answered.generation, 7, "of the secret that was used");
     cr_assert_eq(poll(device, CLIENT, 5000, oid), KV_DEVICE_GONE, "used");
 }
 
@@ -85,7 +87,7 @@ Test(device_codes, they_expire)
     cr_assert_eq(add("192.0.2.1", 1000), 0);
     cr_assert_not_null(kv_device_codes_find(codes, user, end - 1));
     cr_assert_null(kv_device_codes_find(codes, user, end));
-    cr_assert_not(kv_device_codes_approve(codes, user, OID, end));
+    cr_assert_not(kv_device_codes_approve(codes, user, OID, 7, end));
     cr_assert_eq(poll(device, CLIENT, end, oid), KV_DEVICE_GONE);
     cr_assert_eq(poll("x", CLIENT, 1000, oid), KV_DEVICE_GONE);
 }
