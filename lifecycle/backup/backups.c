@@ -44,10 +44,12 @@ struct kv_backups {
     struct kv_service *service;
     uv_thread_t thread;
     uv_async_t async;
-    bool has_thread;     /* loop: started, not joined */
-    bool must_drop;      /* loop: forget it when it has ended */
-    uint64_t touched_ms; /* loop: somebody asked about it */
-    uint64_t uploaded;   /* loop */
+    bool has_thread;              /* loop: started, its handle is not closed */
+    bool must_drop;               /* loop: forget it when it has ended */
+    uint64_t touched_ms;          /* loop: somebody asked about it */
+    uint64_t uploaded;            /* loop */
+    uint8_t (*opened)[KV_ID_LEN]; /* loop: vaults whose keys the proof has opened */
+    size_t n_opened;
     char file[PATH_MAX]; /* the backup itself; these three do not change while the */
     char copy[PATH_MAX]; /* thread runs */
     char proof[PATH_MAX];
@@ -312,6 +314,62 @@ static void on_copied(void *arg, int rc, size_t failed_index, const struct kv_er
     answer(arg, rc, (struct kv_bytes){NULL, 0}, err);
 }
 
+/* Remember the vault of a question that opens its key. */
+static int note_opened(struct kv_backups *backups, const struct kv_buf *payload)
+{
+    struct kv_role_vault_key key;
+    int rc =
+        kv_role_vault_key_get((struct kv_bytes){payload->data, payload->len}, &key);
+    if (rc != 0)
+        return rc;
+    void *more =
+        realloc(backups->opened, (backups->n_opened + 1) * sizeof(*backups->opened));
+    if (more == NULL)
+        return KV_E_NOMEM;
+    backups->opened = more;
+    memcpy(backups->opened[backups->n_opened++], key.vault, KV_ID_LEN);
+    return 0;
+}
+
+static void on_forgotten(void *arg, int rc, struct kv_bytes payload,
+                         const struct kv_err *err)
+{
+    struct kv_backups *backups = arg;
+    (void)payload;
+    if (rc != 0)
+        kv_log_err(backups->service->log, KV_LOG_WARN, "backup.key-left", err);
+    backups->service->n_running--;
+}
+
+static void forget_vault(struct kv_backups *backups, const uint8_t vault[KV_ID_LEN])
+{
+    struct kv_buf payload;
+    struct kv_err err = KV_ERR_INIT;
+    struct kv_role_vault_key request = {.term = 0};
+    memcpy(request.vault, vault, KV_ID_LEN);
+    kv_buf_init(&payload, 64);
+    kv_role_vault_key_put(&payload, &request);
+    backups->service->n_running++;
+    int rc = kv_keyring_call(backups->service->keyring, KV_ROLE_VAULT_FORGET, &payload,
+                             on_forgotten, backups);
+    kv_buf_free(&payload);
+    if (rc != 0) {
+        (void)kv_err_set(&err, rc, "backup.failed", "a vault key was not forgotten");
+        on_forgotten(backups, rc, (struct kv_bytes){NULL, 0}, &err);
+    }
+}
+
+/* What was purged stays purged: its keys were opened for the proof alone. */
+static void forget_opened(struct kv_backups *backups)
+{
+    for (size_t i = 0; i < backups->n_opened; i++)
+        if (!kv_keyring_has_vault_key(backups->service->keyring, backups->opened[i]))
+            forget_vault(backups, backups->opened[i]);
+    free(backups->opened);
+    backups->opened = NULL;
+    backups->n_opened = 0;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct kv_backups *backups = handle->data;
@@ -324,10 +382,12 @@ static void on_closed(uv_handle_t *handle)
     else
         kv_log(log, KV_LOG_INFO, "backup.proved", KV_S("id", view->id),
                KV_I("rows", view->proof.counts.n_rows),
-               KV_I("bytes", view->proof.file_bytes));
+               KV_I("bytes", view->proof.file_bytes),
+               KV_I("erased", view->proof.n_erased));
     if (backups->must_drop)
         backups->view.id[0] = '\0';
     backups->touched_ms = uv_now(backups->service->loop);
+    backups->has_thread = false; /* not before: the next one needs the handle */
     backups->service->n_running--;
 }
 
@@ -342,13 +402,17 @@ static void on_async(uv_async_t *async)
     uv_mutex_unlock(&backups->mutex);
     if (is_over) {
         (void)uv_thread_join(&backups->thread); /* it has ended */
-        backups->has_thread = false;
+        forget_opened(backups);
         uv_close((uv_handle_t *)async, on_closed);
         return;
     }
     if (!question.is_asked)
         return;
-    int rc = question.path != NULL
+    int rc = 0;
+    if (question.verb == KV_ROLE_VAULT_KEY_OPEN)
+        rc = note_opened(backups, question.payload);
+    if (rc == 0)
+        rc = question.path != NULL
                  ? service->store->ops->snapshot(service->store, question.path,
                                                  on_copied, backups)
                  : kv_keyring_call(service->keyring, question.verb, question.payload,
@@ -373,7 +437,6 @@ static int start(struct kv_backups *backups, struct kv_err *err)
     backups->has_thread = true;
     if (uv_thread_create(&backups->thread, thread_main, backups) == 0)
         return 0;
-    backups->has_thread = false;
     backups->view.state = KV_BACKUP_FAILED;
     (void)kv_err_set(&backups->view.err, KV_E_NOMEM, "backup.failed",
                      "no thread for a backup");

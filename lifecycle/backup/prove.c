@@ -24,6 +24,9 @@ struct type {
 /* Rows that wait to be asked about together. */
 struct batch {
     const struct kv_backup_keyring *keyring;
+    uint8_t (*vaults)[KV_ID_LEN]; /* whose keys are in the copy */
+    size_t n_vaults;
+    uint64_t n_erased; /* rows of vaults that were being purged */
     struct kv_role_rows *rows;
     struct kv_buf bodies[KV_BATCH_MAX];
     size_t bytes;
@@ -189,10 +192,25 @@ static int flush(struct batch *batch, struct kv_err *err)
                                                          : flush_others(batch, err);
 }
 
+/* A purge removes the keys of a vault first: the rest of it opens nowhere. */
+static bool is_erased(const struct batch *batch, const struct kv_row *row)
+{
+    if (kv_id_is_zero(row->key.vault))
+        return false;
+    for (size_t i = 0; i < batch->n_vaults; i++)
+        if (memcmp(batch->vaults[i], row->key.vault, KV_ID_LEN) == 0)
+            return false;
+    return true;
+}
+
 static int on_row(void *arg, const struct kv_row *row, struct kv_err *err)
 {
     struct batch *batch = arg;
     int rc = 0;
+    if (is_erased(batch, row)) {
+        batch->n_erased++;
+        return 0;
+    }
     if (batch->rows->n == KV_BATCH_MAX ||
         batch->bytes + row->sealed_len > FRAME_BYTES_MAX)
         rc = flush(batch, err);
@@ -226,9 +244,20 @@ static int walk(struct kv_copy *copy, enum kv_copy_what what, struct batch *batc
  * -----------------------------------------------------------------------
  */
 
+static int add_vault(struct batch *batch, const uint8_t vault[KV_ID_LEN])
+{
+    void *more = realloc(batch->vaults, (batch->n_vaults + 1) * sizeof(*batch->vaults));
+    if (more == NULL)
+        return KV_E_NOMEM;
+    batch->vaults = more;
+    memcpy(batch->vaults[batch->n_vaults++], vault, KV_ID_LEN);
+    return 0;
+}
+
 static int on_vault_key(void *arg, const struct kv_row *row, struct kv_err *err)
 {
-    const struct kv_backup_keyring *keyring = arg;
+    struct batch *batch = arg;
+    const struct kv_backup_keyring *keyring = batch->keyring;
     char id[2 * KV_ID_LEN + 1];
     int64_t term = 0;
     struct kv_role_vault_key key = {.wrapped = {row->sealed, row->sealed_len}};
@@ -247,6 +276,8 @@ static int on_vault_key(void *arg, const struct kv_row *row, struct kv_err *err)
     kv_role_vault_key_put(&payload, &key);
     int rc = kv_buf_status(&payload);
     if (rc == 0)
+        rc = add_vault(batch, key.vault);
+    if (rc == 0)
         rc = keyring->ask(keyring->arg, KV_ROLE_VAULT_KEY_OPEN, &payload, &reply, err);
     kv_buf_free(&payload);
     kv_buf_free(&reply);
@@ -264,15 +295,17 @@ static int prove_rows(struct kv_copy *copy, const struct kv_backup_keyring *keyr
     batch->rows = calloc(1, sizeof(*batch->rows));
     if (batch->rows == NULL)
         goto out;
-    KV_TRY(kv_copy_each(copy, KV_COPY_KIND, KV_KIND_VAULT_KEY, 0, on_vault_key,
-                        (void *)(uintptr_t)keyring, err));
+    KV_TRY(kv_copy_each(copy, KV_COPY_KIND, KV_KIND_VAULT_KEY, 0, on_vault_key, batch,
+                        err));
     KV_TRY(walk(copy, KV_COPY_KIND, batch, &out->n_keys, err));
     KV_TRY(walk(copy, KV_COPY_SAMPLE, batch, &out->n_sampled, err));
     out->n_types = batch->n_types;
+    out->n_erased = batch->n_erased;
 out:
     if (batch->rows != NULL)
         batch_clear(batch);
     free(batch->rows);
+    free(batch->vaults);
     free(batch);
     return rc;
 }

@@ -27,12 +27,15 @@ struct kv_backup_proof {
     uint64_t n_keys;    /* all of them opened */
     uint64_t n_types;   /* kinds of keys, one of each signed */
     uint64_t n_sampled; /* other rows that were opened */
+    uint64_t n_erased;  /* rows passed over: a purge had taken their vault's key */
     uint64_t file_bytes;
     uint8_t digest[KV_BACKUP_DIGEST_LEN]; /* SHA-256 of the file */
 };
 
 /* Open the backup job->from into job->to (job->file_key is not looked at) and prove it.
- * The copy stays where everything went well; otherwise no file is left.
+ * The copy stays where everything went well; otherwise no file is left. The keyring
+ * has the vault keys of the copy open afterwards: a live one must forget those of
+ * vaults that were purged. Rows without a vault key in the copy are passed over.
  * KV_E_INTEGRITY (backup.altered, backup.not-proved, backup.wrong-key, db.corrupt). */
 int kv_backup_prove(const struct kv_backup_job *job,
                     const struct kv_backup_keyring *keyring,

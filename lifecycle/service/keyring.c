@@ -291,6 +291,15 @@ void kv_keyring_remove_vault_keys(struct kv_keyring *link,
     }
 }
 
+bool kv_keyring_has_vault_key(const struct kv_keyring *link,
+                              const uint8_t vault[KV_ID_LEN])
+{
+    for (const struct vault_key *at = link->vault_keys; at != NULL; at = at->next)
+        if (memcmp(at->key.vault, vault, KV_ID_LEN) == 0)
+            return true;
+    return false;
+}
+
 static void on_hello(void *arg, int rc, struct kv_bytes payload,
                      const struct kv_err *err)
 {

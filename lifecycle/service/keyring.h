@@ -61,6 +61,10 @@ int kv_keyring_add_vault_key(struct kv_keyring *link,
 void kv_keyring_remove_vault_keys(struct kv_keyring *link,
                                   const uint8_t vault[KV_ID_LEN]);
 
+/* Whether a key of this vault is remembered: it is live, deleted or being made. */
+bool kv_keyring_has_vault_key(const struct kv_keyring *link,
+                              const uint8_t vault[KV_ID_LEN]);
+
 /* Send a request; the payload is copied (and the copy wiped). Returns 0 (the callback
  * will come), KV_E_NOMEM, KV_E_TOO_BIG or, while closing, KV_E_UNAVAILABLE. */
 int kv_keyring_call(struct kv_keyring *link, uint16_t verb,

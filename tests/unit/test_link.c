@@ -175,6 +175,7 @@ Test(link, opens_vault_keys_first_and_again_after_each_connect, .init = setup,
     open_link(geteuid(), 5000);
     cr_assert_eq(kv_keyring_add_vault_key(kr, &key), 0);
     cr_assert_eq(kv_keyring_add_vault_key(kr, &key), 0, "known already");
+    cr_assert(kv_keyring_has_vault_key(kr, key.vault));
     link_peer_wait(&n_connected, 1);
     cr_assert_eq(peer.n_vault_keys, 1);
     key.term = 2;
@@ -185,6 +186,8 @@ Test(link, opens_vault_keys_first_and_again_after_each_connect, .init = setup,
     cr_assert_eq(peer.n_vault_keys, 4, "both, again");
     call(&seen);
     cr_assert_eq(seen.rc, 0);
+    kv_keyring_remove_vault_keys(kr, key.vault);
+    cr_assert_not(kv_keyring_has_vault_key(kr, key.vault));
 }
 
 Test(link, with_a_refused_vault_key_it_is_not_connected, .init = setup,
