@@ -10,7 +10,7 @@ static struct desk desk;
 
 static void setup(void)
 {
-    const struct kv_quota_limits limits = {.per_10s = {2, 3, 4, 0}};
+    const struct kv_quota_limits limits = {.per_10s = {2, 3, 4, 30}};
     desk_init(&desk);
     cr_assert_eq(kv_quota_new(&desk.service.quota, &limits, KV_QUOTA_BUCKETS_MAX,
                               desk.service.clock, 1),
@@ -111,4 +111,14 @@ Test(api_throttle, calls_of_no_route_are_charged)
     for (int i = 0; i < 3; i++)
         desk_fails(&desk, 404, "api.no-route", "GET", "/nothing/here", NULL);
     desk_fails(&desk, 429, "quota.exceeded", "GET", "/nothing/here", NULL);
+}
+
+Test(api_throttle, backups_are_not_limited)
+{
+    for (int i = 0; i < 40; i++) {
+        json_t *json = NULL;
+        cr_expect_neq(desk_call(&desk, "GET", "/keyvault/v1/backups", NULL, &json),
+                      429);
+        json_decref(json);
+    }
 }
