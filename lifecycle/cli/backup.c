@@ -41,6 +41,7 @@ struct transfer {
     uint64_t total;
     int percent; /* shown last */
     bool is_placed;
+    bool is_refused; /* the service has said that it does not list it */
     EVP_MD_CTX *digest;
 };
 
@@ -282,6 +283,10 @@ static int keep(struct transfer *transfer, json_t **record, struct kv_err *err)
     int rc = body != NULL ? call(transfer, "POST", "/keep", body, record, err)
                           : kv_cli_bad(err, "the name of the file is no UTF-8 text");
     json_decref(body);
+    transfer->is_refused =
+        body == NULL || (rc != 0 && strcmp(err->id, "cli.bad-reply") != 0 &&
+                         (rc == KV_E_DENIED || rc == KV_E_CONFLICT || rc == KV_E_BUSY ||
+                          rc == KV_E_INVALID || rc == KV_E_NOT_FOUND));
     return rc;
 }
 
@@ -335,8 +340,11 @@ out:
     if (rc != 0) {
         say_end(&transfer);
         forget(&transfer);
-        if (transfer.is_placed)
+        if (transfer.is_placed && transfer.is_refused)
             (void)unlink(transfer.file); /* no file looks good that is not listed */
+        else if (transfer.is_placed)
+            kv_err_hint(err, "%s is stored and was proved, but perhaps not listed",
+                        transfer.file);
     }
     if (transfer.fd >= 0)
         (void)close(transfer.fd); /* synced before */
