@@ -242,14 +242,26 @@ static int sync_dir_of(const char *file, struct kv_err *err)
     return rc;
 }
 
+/* NFS and FUSE know no RENAME_NOREPLACE: a link takes no other's name either. */
+static int give_name(const struct transfer *transfer)
+{
+    if (renameat2(AT_FDCWD, transfer->tmp, AT_FDCWD, transfer->file,
+                  RENAME_NOREPLACE) == 0)
+        return 0;
+    if ((errno != EINVAL && errno != ENOSYS) ||
+        link(transfer->tmp, transfer->file) != 0)
+        return -1;
+    (void)unlink(transfer->tmp); /* a second name of the same file */
+    return 0;
+}
+
 /* Give the synced file its name, which must be free. */
 static int put_in_place(struct transfer *transfer, struct kv_err *err)
 {
     int rc = 0;
     if (fsync(transfer->fd) != 0)
         return kv_err_errno(err, errno, "backup.not-written", transfer->tmp);
-    if (renameat2(AT_FDCWD, transfer->tmp, AT_FDCWD, transfer->file,
-                  RENAME_NOREPLACE) != 0) {
+    if (give_name(transfer) != 0) {
         rc = errno == EEXIST
                  ? kv_err_set(err, KV_E_EXISTS, "backup.exists", "%s exists already",
                               transfer->file)
