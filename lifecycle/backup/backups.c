@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lifecycle/backup/opened.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -44,12 +45,11 @@ struct kv_backups {
     struct kv_service *service;
     uv_thread_t thread;
     uv_async_t async;
-    bool has_thread;              /* loop: started, its handle is not closed */
-    bool must_drop;               /* loop: forget it when it has ended */
-    uint64_t touched_ms;          /* loop: somebody asked about it */
-    uint64_t uploaded;            /* loop */
-    uint8_t (*opened)[KV_ID_LEN]; /* loop: vaults whose keys the proof has opened */
-    size_t n_opened;
+    bool has_thread;         /* loop: started, its handle is not closed */
+    bool must_drop;          /* loop: forget it when it has ended */
+    uint64_t touched_ms;     /* loop: somebody asked about it */
+    uint64_t uploaded;       /* loop */
+    struct kv_opened opened; /* loop */
     char file[PATH_MAX]; /* the backup itself; these three do not change while the */
     char copy[PATH_MAX]; /* thread runs */
     char proof[PATH_MAX];
@@ -314,62 +314,6 @@ static void on_copied(void *arg, int rc, size_t failed_index, const struct kv_er
     answer(arg, rc, (struct kv_bytes){NULL, 0}, err);
 }
 
-/* Remember the vault of a question that opens its key. */
-static int note_opened(struct kv_backups *backups, const struct kv_buf *payload)
-{
-    struct kv_role_vault_key key;
-    int rc =
-        kv_role_vault_key_get((struct kv_bytes){payload->data, payload->len}, &key);
-    if (rc != 0)
-        return rc;
-    void *more =
-        realloc(backups->opened, (backups->n_opened + 1) * sizeof(*backups->opened));
-    if (more == NULL)
-        return KV_E_NOMEM;
-    backups->opened = more;
-    memcpy(backups->opened[backups->n_opened++], key.vault, KV_ID_LEN);
-    return 0;
-}
-
-static void on_forgotten(void *arg, int rc, struct kv_bytes payload,
-                         const struct kv_err *err)
-{
-    struct kv_backups *backups = arg;
-    (void)payload;
-    if (rc != 0)
-        kv_log_err(backups->service->log, KV_LOG_WARN, "backup.key-left", err);
-    backups->service->n_running--;
-}
-
-static void forget_vault(struct kv_backups *backups, const uint8_t vault[KV_ID_LEN])
-{
-    struct kv_buf payload;
-    struct kv_err err = KV_ERR_INIT;
-    struct kv_role_vault_key request = {.term = 0};
-    memcpy(request.vault, vault, KV_ID_LEN);
-    kv_buf_init(&payload, 64);
-    kv_role_vault_key_put(&payload, &request);
-    backups->service->n_running++;
-    int rc = kv_keyring_call(backups->service->keyring, KV_ROLE_VAULT_FORGET, &payload,
-                             on_forgotten, backups);
-    kv_buf_free(&payload);
-    if (rc != 0) {
-        (void)kv_err_set(&err, rc, "backup.failed", "a vault key was not forgotten");
-        on_forgotten(backups, rc, (struct kv_bytes){NULL, 0}, &err);
-    }
-}
-
-/* What was purged stays purged: its keys were opened for the proof alone. */
-static void forget_opened(struct kv_backups *backups)
-{
-    for (size_t i = 0; i < backups->n_opened; i++)
-        if (!kv_keyring_has_vault_key(backups->service->keyring, backups->opened[i]))
-            forget_vault(backups, backups->opened[i]);
-    free(backups->opened);
-    backups->opened = NULL;
-    backups->n_opened = 0;
-}
-
 static void on_closed(uv_handle_t *handle)
 {
     struct kv_backups *backups = handle->data;
@@ -402,7 +346,7 @@ static void on_async(uv_async_t *async)
     uv_mutex_unlock(&backups->mutex);
     if (is_over) {
         (void)uv_thread_join(&backups->thread); /* it has ended */
-        forget_opened(backups);
+        kv_opened_forget(&backups->opened, backups->service);
         uv_close((uv_handle_t *)async, on_closed);
         return;
     }
@@ -410,7 +354,7 @@ static void on_async(uv_async_t *async)
         return;
     int rc = 0;
     if (question.verb == KV_ROLE_VAULT_KEY_OPEN)
-        rc = note_opened(backups, question.payload);
+        rc = kv_opened_note(&backups->opened, question.payload);
     if (rc == 0)
         rc = question.path != NULL
                  ? service->store->ops->snapshot(service->store, question.path,
