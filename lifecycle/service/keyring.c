@@ -259,8 +259,7 @@ int kv_keyring_add_vault_key(struct kv_keyring *link,
                              const struct kv_role_vault_key *key)
 {
     for (const struct vault_key *at = link->vault_keys; at != NULL; at = at->next)
-        if (at->key.term == key->term &&
-            memcmp(at->key.vault, key->vault, KV_ID_LEN) == 0)
+        if (at->key.term == key->term && !memcmp(at->key.vault, key->vault, KV_ID_LEN))
             return 0;
     struct vault_key *copy = calloc(1, sizeof(*copy) + key->wrapped.len);
     if (copy == NULL)
@@ -271,9 +270,7 @@ int kv_keyring_add_vault_key(struct kv_keyring *link,
     copy->key.wrapped.data = copy->wrapped;
     copy->next = link->vault_keys;
     link->vault_keys = copy;
-    if (link->state == READY)
-        return open_key(link, copy);
-    return 0;
+    return link->state == READY ? open_key(link, copy) : 0;
 }
 
 void kv_keyring_remove_vault_keys(struct kv_keyring *link,
@@ -294,10 +291,10 @@ void kv_keyring_remove_vault_keys(struct kv_keyring *link,
 bool kv_keyring_has_vault_key(const struct kv_keyring *link,
                               const uint8_t vault[KV_ID_LEN])
 {
-    for (const struct vault_key *at = link->vault_keys; at != NULL; at = at->next)
-        if (memcmp(at->key.vault, vault, KV_ID_LEN) == 0)
-            return true;
-    return false;
+    const struct vault_key *at = link->vault_keys;
+    while (at != NULL && memcmp(at->key.vault, vault, KV_ID_LEN) != 0)
+        at = at->next;
+    return at != NULL;
 }
 
 static void on_hello(void *arg, int rc, struct kv_bytes payload,
