@@ -421,7 +421,7 @@ static void start_signin(struct signin *signin)
                                  signin->form.grant == KV_GRANT_BEHALF,
                                  signin->audience))
         kv_oauth_foreign_scope(&error);
-    if (error.status != 0) {
+    if (error.status != 0 || app == NULL) {
         refuse(signin, &error);
         return;
     }

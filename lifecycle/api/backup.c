@@ -252,7 +252,7 @@ static int put_rows(struct backup *backup, struct kv_buf *payload)
         goto out;
     rows->blob = backup->of;
     rows->blob.at = (uint32_t)backup->at;
-    at[0] = 0;
+    memset(at, 0, sizeof(at));
     for (size_t i = backup->at; i < backup->rows.n && rows->n < KV_BATCH_MAX; i++) {
         const struct kv_row *row = &backup->rows.row[i];
         n_bytes += row->sealed_len;

@@ -204,7 +204,7 @@ static int find_token(struct kv_service *service, const char *token,
     const int64_t now_s = kv_now_s(service->clock);
     const int64_t now_ms = kv_monotonic_ms(service->clock);
     struct kv_jwt jwt;
-    struct kv_caller_id read;
+    struct kv_caller_id read = {.generation = 0};
     const struct kv_caller_id *id =
         kv_token_cache_find(identity->cache, token, now_s, now_ms);
     int rc = 0;

@@ -204,7 +204,7 @@ int kv_app_read_certificate(const void *data, size_t len, X509 **out,
     struct kv_jwk jwk = {.key = NULL};
     const uint8_t *at = data;
     *out = NULL;
-    if (len == 0 || len > 4 * KV_APP_CERTIFICATE_MAX)
+    if (len == 0 || len > (size_t)4 * KV_APP_CERTIFICATE_MAX)
         return bad_certificate(err, "is empty or too large");
     X509 *certificate = read_pem(data, len);
     if (certificate == NULL) {
@@ -238,7 +238,7 @@ static json_t *certificate_json(X509 *certificate)
     uint8_t *der = NULL;
     int len = i2d_X509(certificate, &der);
     json_t *json = NULL;
-    kv_buf_init(&text, 2 * KV_APP_CERTIFICATE_MAX);
+    kv_buf_init(&text, (size_t)2 * KV_APP_CERTIFICATE_MAX);
     if (len > 0 && kv_b64_encode(KV_B64_STD, der, (size_t)len, &text) == 0)
         json = json_stringn((const char *)text.data, text.len);
     OPENSSL_free(der);

@@ -113,7 +113,9 @@ static bool is_code(const char *typed, const char *code)
             continue;
         while (*typed == '-' || *typed == ' ')
             typed++;
-        char c = *typed >= 'a' && *typed <= 'z' ? (char)(*typed - 'a' + 'A') : *typed;
+        char c = *typed;
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 'a' + 'A');
         if (c != *code)
             return false;
         typed++;

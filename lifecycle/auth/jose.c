@@ -17,9 +17,9 @@
 
 static const struct algorithm {
     const char *name;
-    int type;        /* EVP_PKEY_* */
-    const char *md;  /* NULL: the key hashes by itself */
-    size_t half_len; /* ECDSA: bytes of r and of s */
+    int type;          /* EVP_PKEY_* */
+    const char *md;    /* NULL: the key hashes by itself */
+    unsigned half_len; /* ECDSA: bytes of r and of s */
     bool is_pss;
 } algorithms[KV_JOSE_ALGS_N] = {
     [KV_JOSE_RS256] = {"RS256", EVP_PKEY_RSA, "SHA256", 0, false},

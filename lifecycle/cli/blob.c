@@ -55,7 +55,7 @@ static int read_blob(const char *file, json_t **body, struct kv_err *err)
     struct kv_buf blob;
     struct kv_buf text;
     int rc = 0;
-    kv_buf_init(&blob, KV_CLIENT_REPLY_MAX / 4 * 3);
+    kv_buf_init(&blob, (size_t)KV_CLIENT_REPLY_MAX / 4 * 3);
     kv_buf_init(&text, KV_CLIENT_REPLY_MAX);
     KV_TRY(kv_io_read(file, &blob, err));
     KV_TRY(kv_b64_encode(KV_B64_URL, blob.data, blob.len, &text));

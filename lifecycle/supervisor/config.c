@@ -197,7 +197,8 @@ int kv_config_size(const char *text, int64_t *out)
     static const struct {
         char unit;
         int64_t bytes;
-    } units[] = {{'K', 1024}, {'M', 1024 * 1024}, {'G', 1024 * 1024 * 1024}, {'\0', 1}};
+    } units[] = {
+        {'K', 1024}, {'M', INT64_C(1) << 20}, {'G', INT64_C(1) << 30}, {'\0', 1}};
     const int64_t min = 65536;
     const int64_t max = (int64_t)1 << 40;
     int64_t number = 0;

@@ -50,7 +50,7 @@ static int derive(const struct kv_secret *root, const uint8_t installation[KV_ID
     uint8_t info[32 + KV_ID_LEN];
     const size_t len = strlen(label);
     KV_ASSERT(len <= 32);
-    memcpy(info, label, len);
+    memcpy(info, label, len); /* NOLINT(bugprone-not-null-terminated-result): bytes */
     memcpy(info + len, installation, KV_ID_LEN);
     const int rc = kv_secret_init(key, 32);
     if (rc != 0)
@@ -312,7 +312,7 @@ int kv_seal_row(const struct kv_seal *seal, const struct kv_secret *vault_key,
     uint8_t *row = kv_buf_extend(out, KV_ROW_HEADER_LEN + body.len + KV_ROW_TAG_LEN);
     if (row == NULL && rc == 0)
         rc = kv_buf_status(out);
-    if (rc == 0) {
+    if (rc == 0 && row != NULL) {
         row[0] = ROW_VERSION;
         row[1] = ROW_ALG_AES_256_GCM;
         for (unsigned i = 0; i < 4; i++)

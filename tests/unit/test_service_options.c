@@ -15,7 +15,7 @@ TestSuite(service_options, .timeout = 20);
 static int read_args(const char *const *args, struct kv_service_options *out,
                      struct kv_err *err)
 {
-    char *argv[ARGS_MAX + 2] = {"keyvault-service"};
+    char *argv[2 * ARGS_MAX + 2] = {"keyvault-service"};
     int argc = 1;
     for (; args[argc - 1] != NULL; argc++)
         argv[argc] = (char *)args[argc - 1];
