@@ -32,7 +32,8 @@ static enum kv_quota_class class_of(const struct kv_route *route)
 /* Administrators over api.sock move whole stores, piece by piece. */
 static bool is_exempt(const struct kv_call *call)
 {
-    return call->is_health || kv_str_has_prefix(call->route->path, BACKUPS_PATH);
+    return call->is_health ||
+           (call->route != NULL && kv_str_has_prefix(call->route->path, BACKUPS_PATH));
 }
 
 static int take(struct kv_call *call, uint32_t weight, struct kv_err *err)

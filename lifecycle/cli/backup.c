@@ -395,7 +395,7 @@ out:
 
 static int send_all(struct transfer *transfer, struct kv_err *err)
 {
-    struct stat info;
+    struct stat info = {.st_size = 0};
     uint8_t *piece = malloc(PIECE_BYTES);
     int rc = piece != NULL ? 0 : KV_E_NOMEM;
     transfer->fd = open(transfer->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

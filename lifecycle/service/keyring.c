@@ -6,8 +6,7 @@
  *      +---------- any failure, connection lost ------+----------- READY <------+
  *
  * Frames of both directions share one connection. Calls have a time limit, a long one
- * when a key is to be made: large RSA keys take seconds and wait for one another. What
- * was read or written is wiped as soon as it is done with: secrets pass here.
+ * when a key is to be made. What was read or written is wiped when it is done with.
  */
 #include "lifecycle/service/keyring.h"
 

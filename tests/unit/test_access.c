@@ -186,7 +186,7 @@ Test(access, a_decision_says_why)
     cr_assert(decision.is_allowed);
     cr_assert_eq(decision.reason, KV_ACCESS_ADMIN);
     for (int reason = KV_ACCESS_ADMIN; reason <= KV_ACCESS_NO_ACTION; reason++)
-        cr_assert_gt(strlen(kv_access_reason_text(reason)), 10);
+        cr_assert_gt(strlen(kv_access_reason_text((enum kv_access_reason)reason)), 10);
 }
 
 Test(access, an_assignment_serves_nobody_of_another_tenant)
