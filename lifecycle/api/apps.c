@@ -87,9 +87,10 @@ static void list(struct kv_call *call)
         return;
     }
     json_t *items = json_array();
-    for (size_t i = 0; i < kv_apps_count(apps); i++)
-        if (kv_apps_at(apps, i)->is_user == is_about_users(call))
-            items = kv_json_append(items, app_json(kv_apps_at(apps, i), NULL));
+    const struct kv_app *app = NULL;
+    for (size_t i = 0; (app = kv_apps_at(apps, i)) != NULL; i++)
+        if (app->is_user == is_about_users(call))
+            items = kv_json_append(items, app_json(app, NULL));
     kv_call_reply(call, 200, json_pack("{s:o,s:n}", "value", items, "nextLink"));
 }
 
@@ -98,7 +99,7 @@ static void show(struct kv_call *call)
     const struct kv_app *app = NULL;
     struct kv_err err = KV_ERR_INIT;
     int rc = find_app(call, KV_MANAGE_APP_READ, &app, &err);
-    if (rc != 0)
+    if (rc != 0 || app == NULL)
         kv_task_fail(&call->task, rc, &err);
     else
         kv_call_reply(call, 200, app_json(app, NULL));

@@ -90,7 +90,7 @@ const struct kv_app *kv_apps_at(const struct kv_apps *apps, size_t i)
 const struct kv_app *kv_apps_by_client(const struct kv_apps *apps,
                                        const char *client_id)
 {
-    for (size_t i = 0; i < apps->n; i++)
+    for (size_t i = 0; apps->items != NULL && i < apps->n; i++)
         if (!apps->items[i].is_user &&
             kv_str_equal_nocase(apps->items[i].client_id, client_id))
             return &apps->items[i];

@@ -206,7 +206,7 @@ static bool has_right_length(const struct kv_jws *jws, const struct algorithm *a
 {
     size_t len = jws->signature.len;
     if (alg->half_len != 0)
-        return len == 2 * alg->half_len;
+        return len == (size_t)2 * alg->half_len;
     if (alg->type == EVP_PKEY_RSA)
         return len == (size_t)EVP_PKEY_get_size(key->key);
     return len == 64;

@@ -28,6 +28,7 @@ void kv_memory_entry_free(struct entry *entry)
 static int compare(const struct entry *entry, const struct kv_row_key *key,
                    const char *folded)
 {
+    KV_ASSERT(key != NULL);
     int order = memcmp(entry->row.key.vault, key->vault, KV_ID_LEN);
     if (order == 0)
         order = (int)entry->row.key.kind - (int)key->kind;
