@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
-#include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/roles.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/service/assignments.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/right.h"

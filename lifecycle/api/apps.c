@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/service/identity.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -167,24 +168,12 @@ static void put_new(struct kv_task *task)
     kv_task_fail(task, KV_E_EXISTS, &err);
 }
 
-static bool is_uuid(const char *text)
-{
-    static const char pattern[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    if (strlen(text) != sizeof(pattern) - 1)
-        return false;
-    for (size_t i = 0; text[i] != '\0'; i++)
-        if ((pattern[i] == '-') != (text[i] == '-') ||
-            (text[i] != '-' && strchr("0123456789abcdefABCDEF", text[i]) == NULL))
-            return false;
-    return true;
-}
-
 static int read_name(const struct kv_call *call, const char **name, struct kv_err *err)
 {
     int rc = kv_json_string(call->body, "name", KV_REQUIRED, name, err);
     if (rc != 0)
         return rc;
-    if (!kv_name_is_valid(*name, strlen(*name)) || is_uuid(*name))
+    if (!kv_name_is_valid(*name, strlen(*name)) || kv_uuid_is_valid(*name))
         return kv_err_set(err, KV_E_INVALID, "api.bad-name",
                           "a name has 1 to 127 letters, digits and hyphens, and is no "
                           "UUID");
@@ -214,7 +203,7 @@ static void create(struct kv_call *call)
         goto out;
     }
     KV_TRY(kv_json_string(call->body, "tenantId", KV_OPTIONAL, &tenant, &err));
-    if (!is_uuid(tenant)) {
+    if (!kv_uuid_is_valid(tenant)) {
         rc = kv_err_set(&err, KV_E_INVALID, "api.bad-field",
                         "the member 'tenantId' must be a UUID");
         goto out;

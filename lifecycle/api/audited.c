@@ -11,7 +11,7 @@
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/audit/audit.h"
-#include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/uuid.h"
 #include "store/core/str.h"
 
 #define TEXT_MAX 64

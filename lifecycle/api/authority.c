@@ -13,7 +13,7 @@
 
 #include "lifecycle/api/authority.h"
 #include "lifecycle/api/internal.h"
-#include "lifecycle/auth/challenge.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/service/identity.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"

@@ -17,6 +17,7 @@
 #include "lifecycle/api/internal.h"
 #include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/service/blob.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"

@@ -6,12 +6,11 @@
  * Whether a key may do it (key_ops, enabled, dates) is the keyring's decision alone.
  * ECDSA signatures are r||s of fixed length on the wire (RFC 7518 §3.4), DER inside.
  */
-#include <openssl/ecdsa.h>
-#include <openssl/err.h>
 #include <string.h>
 
 #include "lifecycle/api/internal.h"
 #include "lifecycle/api/keys.h"
+#include "lifecycle/auth/ecdsa.h"
 #include "store/core/b64.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -98,47 +97,6 @@ static int find_algorithm(struct operation *operation, const char *name,
                       supported[0] != '\0' ? supported : "none");
 }
 
-/* --- ECDSA: r||s and DER ------------------------------------------------------------
- */
-
-static int raw_to_der(const uint8_t *raw, size_t half_len, struct kv_buf *out)
-{
-    uint8_t *der = NULL;
-    int rc = KV_E_NOMEM;
-    ECDSA_SIG *sig = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw, (int)half_len, NULL);
-    BIGNUM *s = BN_bin2bn(raw + half_len, (int)half_len, NULL);
-    if (sig == NULL || r == NULL || s == NULL || ECDSA_SIG_set0(sig, r, s) != 1)
-        goto out;
-    r = NULL; /* both belong to sig now */
-    s = NULL;
-    int len = i2d_ECDSA_SIG(sig, &der);
-    if (len > 0)
-        rc = kv_buf_append(out, der, (size_t)len);
-out:
-    OPENSSL_free(der);
-    BN_free(r);
-    BN_free(s);
-    ECDSA_SIG_free(sig);
-    return rc;
-}
-
-static int der_to_raw(struct kv_bytes der, size_t half_len, struct kv_buf *out)
-{
-    const uint8_t *at = der.data;
-    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &at, (long)der.len);
-    uint8_t *raw = sig != NULL ? kv_buf_extend(out, 2 * half_len) : NULL;
-    int rc = KV_E_INTERNAL;
-    if (raw != NULL &&
-        BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, (int)half_len) == (int)half_len &&
-        BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + half_len, (int)half_len) ==
-            (int)half_len)
-        rc = 0;
-    ECDSA_SIG_free(sig);
-    ERR_clear_error();
-    return rc;
-}
-
 /* --- requests -----------------------------------------------------------------------
  */
 
@@ -164,7 +122,7 @@ static int read_signature(struct operation *operation, const json_t *body,
     if (operation->is_wrong)
         goto out;
     if (half_len != 0)
-        rc = raw_to_der(raw.data, half_len, &operation->signature);
+        rc = kv_ecdsa_to_der(raw.data, half_len, &operation->signature);
     else
         rc = kv_buf_append(&operation->signature, raw.data, raw.len);
 out:
@@ -246,7 +204,7 @@ static void reply_value(struct kv_task *task)
     kv_buf_init_secret(&text, 2 * (size_t)KV_FRAME_MAX);
     int rc = 0;
     if (operation->algorithm->half_len != 0)
-        KV_TRY(der_to_raw(task->payload, operation->algorithm->half_len, &raw));
+        KV_TRY(kv_ecdsa_from_der(task->payload, operation->algorithm->half_len, &raw));
     else
         KV_TRY(kv_buf_append(&raw, task->payload.data, task->payload.len));
     KV_TRY(kv_b64_encode(KV_B64_URL, raw.data, raw.len, &text));

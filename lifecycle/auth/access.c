@@ -14,9 +14,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/policies.h"
 #include "lifecycle/auth/roles.h"
+#include "lifecycle/auth/uuid.h"
 #include "store/core/str.h"
 
 int kv_principal_set_oid(struct kv_principal *principal, const uint8_t installation[16])

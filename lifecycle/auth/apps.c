@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/jose.h"
+#include "lifecycle/auth/uuid.h"
 #include "store/core/b64.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"

@@ -47,11 +47,3 @@ int kv_challenge_format(const struct kv_challenge *challenge, char *out,
                       challenge->port);
     return n > 0 && (size_t)n < out_size ? 0 : KV_E_TOO_BIG;
 }
-
-void kv_uuid_format(const uint8_t id[16], char out[37])
-{
-    char hex[33];
-    kv_hex_encode(hex, id, 16);
-    (void)snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-                   hex + 16, hex + 20);
-}

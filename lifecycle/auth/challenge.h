@@ -27,7 +27,4 @@ int kv_resource_format(const struct kv_challenge *challenge, char *out,
 int kv_challenge_format(const struct kv_challenge *challenge, char *out,
                         size_t out_size) KV_MUST_CHECK;
 
-/* Write 16 bytes as a lower-case UUID and a NUL. */
-void kv_uuid_format(const uint8_t id[16], char out[37]);
-
 #endif

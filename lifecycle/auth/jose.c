@@ -12,6 +12,7 @@
 #include <openssl/rsa.h>
 #include <string.h>
 
+#include "lifecycle/auth/ecdsa.h"
 #include "store/core/b64.h"
 #include "store/core/secret.h"
 
@@ -179,28 +180,6 @@ void kv_jws_free(struct kv_jws *jws)
 
 /* --- verifying ------------------------------------------------------------------- */
 
-static int raw_to_der(const struct kv_buf *raw, size_t half_len, struct kv_buf *out)
-{
-    uint8_t *der = NULL;
-    int rc = KV_E_NOMEM;
-    ECDSA_SIG *sig = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw->data, (int)half_len, NULL);
-    BIGNUM *s = BN_bin2bn(raw->data + half_len, (int)half_len, NULL);
-    if (sig == NULL || r == NULL || s == NULL || ECDSA_SIG_set0(sig, r, s) != 1)
-        goto out;
-    r = NULL; /* both belong to sig now */
-    s = NULL;
-    int len = i2d_ECDSA_SIG(sig, &der);
-    if (len > 0)
-        rc = kv_buf_append(out, der, (size_t)len);
-out:
-    OPENSSL_free(der);
-    BN_free(r);
-    BN_free(s);
-    ECDSA_SIG_free(sig);
-    return rc;
-}
-
 static bool has_right_length(const struct kv_jws *jws, const struct algorithm *alg,
                              const struct kv_jwk *key)
 {
@@ -243,7 +222,7 @@ int kv_jws_verify(const struct kv_jws *jws, const struct kv_jwk *key, kv_jose_al
     kv_buf_init(&der, 256);
     bool is_good = has_right_length(jws, alg, key);
     if (is_good && alg->half_len != 0)
-        KV_TRY(raw_to_der(&jws->signature, alg->half_len, &der));
+        KV_TRY(kv_ecdsa_to_der(jws->signature.data, alg->half_len, &der));
     if (!is_good ||
         !verify(jws, alg, key->key, alg->half_len != 0 ? &der : &jws->signature))
         rc = kv_err_set(err, KV_E_DENIED, "jose.bad-signature",
@@ -280,19 +259,13 @@ out:
 
 int kv_jws_end(const void *der, size_t der_len, size_t half_len, struct kv_buf *out)
 {
-    uint8_t raw[2 * 66];
-    const uint8_t *at = der;
-    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &at, (long)der_len);
-    int rc = KV_E_INTERNAL;
-    if (sig == NULL || 2 * half_len > sizeof(raw) ||
-        BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, (int)half_len) != (int)half_len ||
-        BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + half_len, (int)half_len) !=
-            (int)half_len)
-        goto out;
+    struct kv_buf raw;
+    int rc = 0;
+    kv_buf_init(&raw, 2 * half_len);
+    KV_TRY(kv_ecdsa_from_der((struct kv_bytes){der, der_len}, half_len, &raw));
     KV_TRY(kv_buf_append_str(out, "."));
-    KV_TRY(kv_b64_encode(KV_B64_URL, raw, 2 * half_len, out));
+    KV_TRY(kv_b64_encode(KV_B64_URL, raw.data, raw.len, out));
 out:
-    ECDSA_SIG_free(sig);
-    ERR_clear_error();
+    kv_buf_free(&raw);
     return rc;
 }

@@ -2,6 +2,7 @@
  * Settings, metadata, keys and claims of an issuer from outside.
  */
 #include "lifecycle/auth/oidc.h"
+#include "lifecycle/auth/uuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,18 +30,6 @@ static bool is_https(const char *url)
 {
     return strncmp(url, "https://", 8) == 0 && url[8] != '\0' && url[8] != '/' &&
            is_text(url) && strpbrk(url, "#@") == NULL;
-}
-
-static bool is_uuid(const char *text)
-{
-    static const char pattern[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    if (strlen(text) != sizeof(pattern) - 1)
-        return false;
-    for (size_t i = 0; text[i] != '\0'; i++)
-        if ((pattern[i] == '-') != (text[i] == '-') ||
-            (text[i] != '-' && strchr("0123456789abcdefABCDEF", text[i]) == NULL))
-            return false;
-    return true;
 }
 
 /* --- settings ----------------------------------------------------------------------
@@ -91,7 +80,8 @@ int kv_oidc_read(const char *text, struct kv_oidc_issuer *out, struct kv_err *er
     }
     if (out->name[0] == '\0' || !is_https(out->issuer))
         return bad_issuer(err, "needs a name, and an issuer that begins with https://");
-    if (!is_text(out->audience) || (out->tenant[0] != '\0' && !is_uuid(out->tenant)))
+    if (!is_text(out->audience) ||
+        (out->tenant[0] != '\0' && !kv_uuid_is_valid(out->tenant)))
         return bad_issuer(err, "has an audience that is no text, or a tenant that is "
                                "no UUID");
     kv_str_fold(out->tenant);
@@ -249,9 +239,9 @@ static bool is_derived(const char *uuid)
 static int set_oid(const struct kv_oidc_issuer *issuer, const char *subject,
                    const uint8_t installation[16], struct kv_principal *out)
 {
-    if (is_uuid(subject) && is_derived(subject))
+    if (kv_uuid_is_valid(subject) && is_derived(subject))
         return KV_E_DENIED;
-    if (is_uuid(subject)) {
+    if (kv_uuid_is_valid(subject)) {
         int rc = kv_str_copy(out->oid, sizeof(out->oid), subject);
         kv_str_fold(out->oid);
         return rc;
@@ -268,7 +258,7 @@ static void add_groups(const struct kv_jwt *jwt, struct kv_principal *out)
     for (size_t i = 0; i < json_array_size(groups) && out->n_groups < KV_GROUPS_MAX;
          i++) {
         const char *id = json_string_value(json_array_get(groups, i));
-        if (id == NULL || !is_uuid(id) || is_derived(id))
+        if (id == NULL || !kv_uuid_is_valid(id) || is_derived(id))
             continue;
         char *place = out->groups[out->n_groups++];
         (void)snprintf(place, KV_PRINCIPAL_MAX, "group:%s", id);

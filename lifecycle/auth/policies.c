@@ -6,6 +6,7 @@
  * keep the order in which they came; a second list, sorted by object id, is searched.
  */
 #include "lifecycle/auth/policies.h"
+#include "lifecycle/auth/uuid.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -225,23 +226,11 @@ static int bad(struct kv_err *err, size_t index, const char *member, const char 
                       "accessPolicies[%zu].%s %s", index, member, what);
 }
 
-static bool is_uuid(const char *text)
-{
-    for (size_t i = 0; i < 36; i++) {
-        bool is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        if (is_hyphen
-                ? text[i] != '-'
-                : text[i] == '\0' || strchr("0123456789abcdefABCDEF", text[i]) == NULL)
-            return false;
-    }
-    return text[36] == '\0';
-}
-
 static int read_uuid(const json_t *entry, size_t index, const char *member,
                      char out[37], struct kv_err *err)
 {
     const char *text = json_string_value(json_object_get(entry, member));
-    if (text == NULL || !is_uuid(text))
+    if (text == NULL || !kv_uuid_is_valid(text))
         return bad(err, index, member, "must be a UUID");
     kv_str_cut(out, 37, text, 36);
     kv_str_fold(out);
@@ -421,8 +410,9 @@ static bool read_stored(const char *text, struct kv_access_policy *out)
     for (size_t area = 0; area < KV_POLICY_AREAS; area++)
         if (!next_bits(&text, &out->given[area]))
             return false;
-    return *text == '\0' && is_uuid(out->tenant) && is_uuid(out->oid) &&
-           (out->app[0] == '\0' || is_uuid(out->app));
+    return *text == '\0' && kv_uuid_is_valid(out->tenant) &&
+           kv_uuid_is_valid(out->oid) &&
+           (out->app[0] == '\0' || kv_uuid_is_valid(out->app));
 }
 
 int kv_access_policies_read(const json_t *doc, struct kv_access_policies **out)

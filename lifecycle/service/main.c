@@ -23,9 +23,9 @@
 
 #include "lifecycle/api/call.h"
 #include "lifecycle/audit/audit.h"
-#include "lifecycle/auth/challenge.h"
 #include "lifecycle/auth/principal.h"
 #include "lifecycle/auth/token.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/backup/backups.h"
 #include "lifecycle/certs/engine.h"
 #include "lifecycle/service/assignments.h"

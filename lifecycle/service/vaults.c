@@ -8,11 +8,11 @@
  */
 #include "lifecycle/service/vaults.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lifecycle/auth/policies.h"
+#include "lifecycle/auth/uuid.h"
 #include "lifecycle/service/keyring.h"
 #include "lifecycle/service/vaults_internal.h"
 #include "store/core/str.h"
@@ -184,17 +184,6 @@ static void take_row(struct kv_vault_work *work, const struct kv_row *row)
 /* --- rules --------------------------------------------------------------------------
  */
 
-static bool is_uuid(const char *text)
-{
-    size_t len = strlen(text);
-    for (size_t i = 0; i < len; i++) {
-        bool is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        if (is_hyphen ? text[i] != '-' : isxdigit((unsigned char)text[i]) == 0)
-            return false;
-    }
-    return len == 36;
-}
-
 static int fixed(const char *what, struct kv_err *err)
 {
     return kv_err_set(err, KV_E_INVALID, "vault.fixed",
@@ -208,7 +197,7 @@ static int wish_uuid(const char *text, const char *what, bool is_new, char out[3
     char folded[37];
     if (text == NULL)
         return 0;
-    if (!is_uuid(text))
+    if (!kv_uuid_is_valid(text))
         return kv_err_set(err, KV_E_INVALID,
                           strcmp(what, "tenant") == 0 ? "vault.bad-tenant"
                                                       : "vault.bad-subscription",

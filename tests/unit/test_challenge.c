@@ -24,12 +24,3 @@ Test(challenge, is_written_as_the_sdks_read_it)
                           "resource=\"https://v.example\"");
     cr_assert_eq(kv_challenge_format(&challenge, out, 40), KV_E_TOO_BIG);
 }
-
-Test(challenge, tenants_are_uuids)
-{
-    static const uint8_t id[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
-                                   0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10};
-    char out[37];
-    kv_uuid_format(id, out);
-    cr_assert_str_eq(out, "01234567-89ab-cdef-fedc-ba9876543210");
-}
