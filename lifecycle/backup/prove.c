@@ -57,18 +57,6 @@ static int ask(const struct batch *batch, uint16_t verb,
     return rc;
 }
 
-static void ident_of(const struct kv_row *row, struct kv_ident *ident)
-{
-    memset(ident, 0, sizeof(*ident));
-    memcpy(ident->vault, row->key.vault, KV_ID_LEN);
-    ident->kind = row->key.kind;
-    memcpy(ident->name, row->key.name, sizeof(ident->name));
-    kv_str_fold(ident->name);
-    memcpy(ident->version, row->key.version, KV_ID_LEN);
-    ident->term = row->term;
-    ident->row_version = row->row_version;
-}
-
 static void batch_clear(struct batch *batch)
 {
     for (uint16_t i = 0; i < batch->rows->n; i++)
@@ -219,7 +207,7 @@ static int on_row(void *arg, const struct kv_row *row, struct kv_err *err)
     const uint16_t i = batch->rows->n;
     struct kv_role_row *place = &batch->rows->row[i];
     memset(place, 0, sizeof(*place));
-    ident_of(row, &place->ident);
+    kv_row_ident(row, &place->ident);
     kv_buf_init(&batch->bodies[i], KV_ROW_MAX);
     rc = kv_buf_append(&batch->bodies[i], row->sealed, row->sealed_len);
     place->body = (struct kv_bytes){batch->bodies[i].data, batch->bodies[i].len};

@@ -13,18 +13,6 @@
 #include "store/core/secret.h"
 #include "store/core/str.h"
 
-void kv_row_ident(const struct kv_row *row, struct kv_ident *ident)
-{
-    memset(ident, 0, sizeof(*ident));
-    memcpy(ident->vault, row->key.vault, KV_ID_LEN);
-    ident->kind = row->key.kind;
-    memcpy(ident->name, row->key.name, sizeof(ident->name));
-    kv_str_fold(ident->name);
-    memcpy(ident->version, row->key.version, KV_ID_LEN);
-    ident->term = row->term;
-    ident->row_version = row->row_version;
-}
-
 int kv_object_set_row(struct kv_object *object, const struct kv_row *row)
 {
     uint8_t *copy = NULL;

@@ -131,9 +131,6 @@ void kv_task_commit(struct kv_task *task, kv_task_fn next);
 void kv_task_ident(const struct kv_task *task, const struct kv_row_key *key,
                    uint64_t expect, struct kv_ident *out);
 
-/* The identity that a stored row's body is sealed under (for KEY_SIGN and so on). */
-void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
-
 /* Set flags and dates of a key's row from what the keyring has sealed. */
 void kv_row_set_key(struct kv_row *row, const struct kv_key_info *info);
 

@@ -193,6 +193,10 @@ struct kv_store {
     const struct kv_store_ops *ops;
 };
 
+/* The identity that a stored row's body is sealed under (store/keyring/role.h). */
+struct kv_ident;
+void kv_row_ident(const struct kv_row *row, struct kv_ident *ident);
+
 /* Name of a kind for messages: "key". Never NULL. */
 const char *kv_kind_name(uint8_t kind);
 
