@@ -379,6 +379,78 @@ void desk_fails(struct desk *desk, int status, const char *id, const char *metho
     json_decref(json);
 }
 
+int desk_vault_call(struct desk *desk, const char *vault, const char *method,
+                    const char *path, const char *body, json_t **json)
+{
+    char text[2048];
+    struct desk_reply reply;
+    (void)snprintf(text, sizeof(text),
+                   "%s %s?api-version=7.5 HTTP/1.1\r\nHost: %s.vault.localhost\r\n"
+                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                   method, path, vault, body != NULL ? strlen(body) : 0,
+                   body != NULL ? body : "");
+    int client = desk_connect(desk);
+    desk_send_raw(desk, client, text);
+    int status = desk_read(desk, client, &reply);
+    (void)close(client);
+    if (json != NULL)
+        *json = json_incref(reply.json);
+    desk_reply_free(&reply);
+    return status;
+}
+
+static void vault_path(char path[128], const char *name)
+{
+    (void)snprintf(path, 128, "/keyvault/v1/vaults/%s", name);
+}
+
+void desk_vault_make(struct desk *desk, const char *name, const char *body)
+{
+    char path[128];
+    vault_path(path, name);
+    json_decref(desk_must(desk, 200, "PUT", path, body));
+}
+
+void desk_vault_delete(struct desk *desk, const char *name)
+{
+    char path[128];
+    vault_path(path, name);
+    json_decref(desk_must(desk, 200, "DELETE", path, NULL));
+}
+
+void desk_vault_secret(struct desk *desk, const char *vault, const char *name,
+                       const char *value)
+{
+    char path[128];
+    char body[128];
+    (void)snprintf(path, sizeof(path), "/secrets/%s", name);
+    (void)snprintf(body, sizeof(body), "{\"value\":\"%s\"}", value);
+    cr_assert_eq(desk_vault_call(desk, vault, "PUT", path, body, NULL), 200);
+}
+
+size_t desk_count(struct desk *desk, const char *path)
+{
+    json_t *page = desk_must(desk, 200, "GET", path, NULL);
+    size_t n = json_array_size(json_object_get(page, "value"));
+    json_decref(page);
+    return n;
+}
+
+const json_t *desk_at(const json_t *json, const char *path)
+{
+    char part[64];
+    size_t len = strcspn(path, ".");
+    (void)snprintf(part, sizeof(part), "%.*s", (int)len, path);
+    const json_t *value = json_object_get(json, part);
+    return path[len] == '\0' ? value : desk_at(value, path + len + 1);
+}
+
+const char *desk_text(const json_t *json, const char *path)
+{
+    const char *value = json_string_value(desk_at(json, path));
+    return value != NULL ? value : "";
+}
+
 void desk_import(struct desk *desk, const char *name)
 {
     char path[64];

@@ -68,6 +68,23 @@ json_t *desk_must(struct desk *desk, int status, const char *method, const char 
 void desk_fails(struct desk *desk, int status, const char *id, const char *method,
                 const char *path, const char *body);
 
+/* One request to the host of a vault instead of the default's; the status. */
+int desk_vault_call(struct desk *desk, const char *vault, const char *method,
+                    const char *path, const char *body, json_t **json);
+/* Make and delete a vault, and give one a secret; each must be done. */
+void desk_vault_make(struct desk *desk, const char *name, const char *body);
+void desk_vault_delete(struct desk *desk, const char *name);
+void desk_vault_secret(struct desk *desk, const char *vault, const char *name,
+                       const char *value);
+
+/* How many items a list has on its first page. */
+size_t desk_count(struct desk *desk, const char *path);
+
+/* A member by its path, "attributes.enabled", and its text, "" when it is none.
+ * Borrowed. */
+const json_t *desk_at(const json_t *json, const char *path);
+const char *desk_text(const json_t *json, const char *path);
+
 /* Import the fixture's P-256 certificate with its key under a name. */
 void desk_import(struct desk *desk, const char *name);
 

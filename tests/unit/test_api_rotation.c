@@ -33,21 +33,6 @@ static void teardown(void)
 
 TestSuite(api_rotation, .timeout = 60, .init = setup, .fini = teardown);
 
-static const json_t *at(const json_t *json, const char *path)
-{
-    char part[64];
-    size_t len = strcspn(path, ".");
-    (void)snprintf(part, sizeof(part), "%.*s", (int)len, path);
-    const json_t *value = json_object_get(json, part);
-    return path[len] == '\0' ? value : at(value, path + len + 1);
-}
-
-static const char *text(const json_t *json, const char *path)
-{
-    const char *value = json_string_value(at(json, path));
-    return value != NULL ? value : "";
-}
-
 static const json_t *action(const json_t *policy, size_t i)
 {
     return json_array_get(json_object_get(policy, "lifetimeActions"), i);
@@ -107,10 +92,10 @@ Test(api_rotation, a_key_without_policy_has_the_default)
     make("{\"kty\":\"EC\"}");
     json_t *policy = desk_must(&desk, 200, "GET", "/keys/k/rotationpolicy", NULL);
     cr_expect_eq(json_array_size(json_object_get(policy, "lifetimeActions")), 1);
-    cr_expect_str_eq(text(action(policy, 0), "trigger.timeBeforeExpiry"), "P30D");
-    cr_expect_str_eq(text(action(policy, 0), "action.type"), "Notify");
-    cr_expect_not_null(strstr(text(policy, "id"), "/keys/k/rotationpolicy"));
-    cr_expect_null(at(policy, "attributes.expiryTime"));
+    cr_expect_str_eq(desk_text(action(policy, 0), "trigger.timeBeforeExpiry"), "P30D");
+    cr_expect_str_eq(desk_text(action(policy, 0), "action.type"), "Notify");
+    cr_expect_not_null(strstr(desk_text(policy, "id"), "/keys/k/rotationpolicy"));
+    cr_expect_null(desk_at(policy, "attributes.expiryTime"));
     desk_fails(&desk, 404, "object.not-found", "GET", "/keys/none/rotationpolicy",
                NULL);
     json_decref(policy);
@@ -128,11 +113,11 @@ Test(api_rotation, a_policy_is_kept_and_replaced)
         "\"action\":{\"type\":\"Notify\"}}],\"attributes\":{\"expiryTime\":\"P1Y\"}}");
     json_t *got = desk_must(&desk, 200, "GET", "/keys/k/rotationpolicy", NULL);
     cr_expect(json_equal(policy, got));
-    cr_expect_str_eq(text(action(got, 0), "trigger.timeBeforeExpiry"), "P2M");
-    cr_expect_str_eq(text(action(got, 0), "action.type"), "Rotate");
-    cr_expect_str_eq(text(action(got, 1), "trigger.timeBeforeExpiry"), "P20D");
-    cr_expect_str_eq(text(got, "attributes.expiryTime"), "P1Y");
-    cr_expect(json_is_integer(at(got, "attributes.created")));
+    cr_expect_str_eq(desk_text(action(got, 0), "trigger.timeBeforeExpiry"), "P2M");
+    cr_expect_str_eq(desk_text(action(got, 0), "action.type"), "Rotate");
+    cr_expect_str_eq(desk_text(action(got, 1), "trigger.timeBeforeExpiry"), "P20D");
+    cr_expect_str_eq(desk_text(got, "attributes.expiryTime"), "P1Y");
+    cr_expect(json_is_integer(desk_at(got, "attributes.created")));
     json_decref(policy);
     json_decref(got);
 }
@@ -188,14 +173,14 @@ Test(api_rotation, a_new_version_is_like_the_old_one)
     json_t *new = desk_must(&desk, 200, "POST", "/keys/k/rotate", NULL);
     json_t *got = desk_must(&desk, 200, "GET", "/keys/k", NULL);
     cr_expect(json_equal(new, got), "it is the current one");
-    cr_expect_str_neq(text(new, "key.kid"), text(old, "key.kid"));
-    cr_expect_str_neq(text(new, "key.x"), text(old, "key.x"), "another key");
-    cr_expect_str_eq(text(new, "key.crv"), "P-384");
-    cr_expect(json_equal(at(new, "key.key_ops"), at(old, "key.key_ops")));
-    cr_expect_str_eq(text(new, "tags.x"), "1");
-    cr_expect(json_is_true(at(new, "attributes.enabled")));
-    cr_expect_null(at(new, "attributes.nbf"));
-    cr_expect_eq(json_integer_value(at(new, "attributes.exp")),
+    cr_expect_str_neq(desk_text(new, "key.kid"), desk_text(old, "key.kid"));
+    cr_expect_str_neq(desk_text(new, "key.x"), desk_text(old, "key.x"), "another key");
+    cr_expect_str_eq(desk_text(new, "key.crv"), "P-384");
+    cr_expect(json_equal(desk_at(new, "key.key_ops"), desk_at(old, "key.key_ops")));
+    cr_expect_str_eq(desk_text(new, "tags.x"), "1");
+    cr_expect(json_is_true(desk_at(new, "attributes.enabled")));
+    cr_expect_null(desk_at(new, "attributes.nbf"));
+    cr_expect_eq(json_integer_value(desk_at(new, "attributes.exp")),
                  kv_duration_from(&(struct kv_duration){.months = 12},
                                   desk.room.clock.now_s, false));
     cr_expect_eq(n_versions("k"), 2);
@@ -290,8 +275,8 @@ Test(api_rotation, random_bytes_come_in_the_length_that_was_asked_for)
 {
     json_t *a = desk_must(&desk, 200, "POST", "/rng", "{\"count\":32}");
     json_t *b = desk_must(&desk, 200, "POST", "/rng", "{\"count\":32}");
-    cr_expect_eq(strlen(text(a, "value")), 43);
-    cr_expect_str_neq(text(a, "value"), text(b, "value"));
+    cr_expect_eq(strlen(desk_text(a, "value")), 43);
+    cr_expect_str_neq(desk_text(a, "value"), desk_text(b, "value"));
     json_decref(desk_must(&desk, 200, "POST", "/rng", "{\"count\":128}"));
     desk_fails(&desk, 400, "api.bad-field", "POST", "/rng", "{\"count\":129}");
     desk_fails(&desk, 400, "api.bad-field", "POST", "/rng", "{\"count\":0}");

@@ -23,22 +23,6 @@ static void teardown(void)
 
 TestSuite(api_update, .timeout = 60, .init = setup, .fini = teardown);
 
-/* A member by its path: "attributes.enabled". Borrowed. */
-static const json_t *at(const json_t *json, const char *path)
-{
-    char part[64];
-    size_t len = strcspn(path, ".");
-    (void)snprintf(part, sizeof(part), "%.*s", (int)len, path);
-    const json_t *value = json_object_get(json, part);
-    return path[len] == '\0' ? value : at(value, path + len + 1);
-}
-
-static const char *text(const json_t *json, const char *path)
-{
-    const char *value = json_string_value(at(json, path));
-    return value != NULL ? value : "";
-}
-
 Test(api_update, a_secret_keeps_its_value)
 {
     json_decref(
@@ -48,18 +32,18 @@ Test(api_update, a_secret_keeps_its_value)
         desk_must(&desk, 200, "PATCH", "/secrets/s/",
                   "{\"contentType\":\"b\",\"attributes\":{\"exp\":4000000000}}");
     cr_expect_null(json_object_get(updated, "value"));
-    cr_expect_str_eq(text(updated, "contentType"), "b");
-    cr_expect_str_eq(text(updated, "tags.x"), "1", "what is not named stays");
-    cr_expect_eq(json_integer_value(at(updated, "attributes.exp")), 4000000000);
+    cr_expect_str_eq(desk_text(updated, "contentType"), "b");
+    cr_expect_str_eq(desk_text(updated, "tags.x"), "1", "what is not named stays");
+    cr_expect_eq(json_integer_value(desk_at(updated, "attributes.exp")), 4000000000);
     json_t *got = desk_must(&desk, 200, "GET", "/secrets/s", NULL);
-    cr_expect_str_eq(text(got, "value"), "v");
-    cr_expect_str_eq(text(got, "id"), text(updated, "id"));
+    cr_expect_str_eq(desk_text(got, "value"), "v");
+    cr_expect_str_eq(desk_text(got, "id"), desk_text(updated, "id"));
     json_decref(desk_must(&desk, 200, "PATCH", "/secrets/s",
                           "{\"tags\":{},\"attributes\":{\"enabled\":false}}"));
     desk_fails(&desk, 403, "api.secret-disabled", "GET", "/secrets/s", NULL);
     json_t *again = desk_must(&desk, 200, "PATCH", "/secrets/s",
                               "{\"attributes\":{\"enabled\":true}}");
-    cr_expect_eq(json_object_size(at(again, "tags")), 0);
+    cr_expect_eq(json_object_size(desk_at(again, "tags")), 0);
     desk_fails(&desk, 400, "api.bad-field", "PATCH", "/secrets/s",
                "{\"attributes\":{\"nbf\":4000000001}}");
     desk_fails(&desk, 400, "api.bad-field", "PATCH", "/secrets/s",
@@ -78,9 +62,9 @@ Test(api_update, a_key_changes_its_operations_and_dates_and_signs_with_the_same_
                              "{\"kty\":\"EC\",\"tags\":{\"x\":\"1\"}}");
     json_t *updated =
         desk_must(&desk, 200, "PATCH", "/keys/k/", "{\"key_ops\":[\"verify\"]}");
-    cr_expect_eq(json_array_size(at(updated, "key.key_ops")), 1);
-    cr_expect_str_eq(text(updated, "key.x"), text(made, "key.x"));
-    cr_expect_str_eq(text(updated, "tags.x"), "1");
+    cr_expect_eq(json_array_size(desk_at(updated, "key.key_ops")), 1);
+    cr_expect_str_eq(desk_text(updated, "key.x"), desk_text(made, "key.x"));
+    cr_expect_str_eq(desk_text(updated, "tags.x"), "1");
     desk_fails(&desk, 403, "key.op-not-permitted", "POST", "/keys/k//sign", sign);
     uint64_t epoch = desk.vault->epoch;
     json_decref(
@@ -92,9 +76,9 @@ Test(api_update, a_key_changes_its_operations_and_dates_and_signs_with_the_same_
                           "{\"attributes\":{\"enabled\":false}}"));
     desk_fails(&desk, 403, "key.disabled", "POST", "/keys/k//sign", sign);
     json_t *got = desk_must(&desk, 200, "GET", "/keys/k", NULL);
-    cr_expect(json_is_false(at(got, "attributes.enabled")));
-    cr_expect_str_eq(text(got, "tags.y"), "2");
-    cr_expect_null(at(got, "tags.x"));
+    cr_expect(json_is_false(desk_at(got, "attributes.enabled")));
+    cr_expect_str_eq(desk_text(got, "tags.y"), "2");
+    cr_expect_null(desk_at(got, "tags.x"));
     desk_fails(&desk, 400, "api.bad-key-ops", "PATCH", "/keys/k",
                "{\"key_ops\":[\"encrypt\"]}");
     desk_fails(&desk, 400, "api.not-offered", "PATCH", "/keys/k",
@@ -114,20 +98,20 @@ Test(api_update, a_certificate_changes_with_its_key_and_secret)
     json_t *updated = desk_must(&desk, 200, "PATCH", "/certificates/web",
                                 "{\"tags\":{\"team\":\"web\"},"
                                 "\"policy\":{\"key_props\":{\"exportable\":false}}}");
-    cr_expect_str_eq(text(updated, "cer"), text(before, "cer"));
-    cr_expect(json_is_false(at(updated, "policy.key_props.exportable")));
-    cr_expect_str_eq(text(updated, "policy.key_props.kty"), "EC");
+    cr_expect_str_eq(desk_text(updated, "cer"), desk_text(before, "cer"));
+    cr_expect(json_is_false(desk_at(updated, "policy.key_props.exportable")));
+    cr_expect_str_eq(desk_text(updated, "policy.key_props.kty"), "EC");
     for (size_t i = 0; i < 3; i++) {
         json_t *got = desk_must(&desk, 200, "GET", own[i], NULL);
-        cr_expect_str_eq(text(got, "tags.team"), "web", "%s", own[i]);
-        cr_expect(json_is_true(at(got, "attributes.enabled")));
+        cr_expect_str_eq(desk_text(got, "tags.team"), "web", "%s", own[i]);
+        cr_expect(json_is_true(desk_at(got, "attributes.enabled")));
         json_decref(got);
     }
     json_decref(desk_must(&desk, 200, "PATCH", "/certificates/web/",
                           "{\"attributes\":{\"enabled\":false}}"));
     desk_fails(&desk, 403, "api.secret-disabled", "GET", "/secrets/web", NULL);
     json_t *key = desk_must(&desk, 200, "GET", "/keys/web", NULL);
-    cr_expect(json_is_false(at(key, "attributes.enabled")));
+    cr_expect(json_is_false(desk_at(key, "attributes.enabled")));
     json_decref(desk_must(&desk, 200, "PATCH", "/certificates/web",
                           "{\"attributes\":{\"enabled\":true}}"));
     json_decref(desk_must(&desk, 200, "GET", "/secrets/web", NULL));
@@ -147,10 +131,11 @@ Test(api_update, a_policy_takes_what_is_given_and_keeps_the_rest)
         desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
                   "{\"x509_props\":{\"subject\":\"CN=other\",\"validity_months\":3},"
                   "\"secret_props\":null}");
-    cr_expect_str_eq(text(after, "x509_props.subject"), "CN=other");
-    cr_expect_eq(json_integer_value(at(after, "x509_props.validity_months")), 3);
-    cr_expect(json_equal(at(after, "key_props"), at(before, "key_props")));
-    cr_expect(json_equal(at(after, "secret_props"), at(before, "secret_props")));
+    cr_expect_str_eq(desk_text(after, "x509_props.subject"), "CN=other");
+    cr_expect_eq(json_integer_value(desk_at(after, "x509_props.validity_months")), 3);
+    cr_expect(json_equal(desk_at(after, "key_props"), desk_at(before, "key_props")));
+    cr_expect(
+        json_equal(desk_at(after, "secret_props"), desk_at(before, "secret_props")));
     desk_fails(&desk, 400, "policy.bad-field", "PATCH", "/certificates/web/policy",
                "{\"x509_props\":{\"validity_months\":-1}}");
     json_t *again = desk_must(&desk, 200, "GET", "/certificates/web/policy", NULL);
@@ -167,16 +152,16 @@ Test(api_update, another_type_of_key_voids_size_and_curve_of_the_old)
     desk_import(&desk, "web"); /* with a key on P-256 */
     json_t *rsa = desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
                             "{\"key_props\":{\"kty\":\"RSA\"}}");
-    cr_expect_eq(json_integer_value(at(rsa, "key_props.key_size")), 2048);
-    cr_expect_null(at(rsa, "key_props.crv"));
+    cr_expect_eq(json_integer_value(desk_at(rsa, "key_props.key_size")), 2048);
+    cr_expect_null(desk_at(rsa, "key_props.crv"));
     json_t *ec =
         desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
                   "{\"key_props\":{\"kty\":\"EC\",\"crv\":\"P-384\"},\"x509_props\":"
                   "{\"key_usage\":[\"digitalSignature\"]}}");
-    cr_expect_str_eq(text(ec, "key_props.crv"), "P-384");
+    cr_expect_str_eq(desk_text(ec, "key_props.crv"), "P-384");
     json_t *kept = desk_must(&desk, 200, "PATCH", "/certificates/web/policy",
                              "{\"key_props\":{\"kty\":\"EC\",\"exportable\":true}}");
-    cr_expect_str_eq(text(kept, "key_props.crv"), "P-384");
+    cr_expect_str_eq(desk_text(kept, "key_props.crv"), "P-384");
     json_decref(rsa);
     json_decref(ec);
     json_decref(kept);
@@ -189,7 +174,7 @@ Test(api_update, another_type_of_key_voids_size_and_curve_of_the_old)
 Test(api_update, an_operation_is_cancelled_once)
 {
     json_t *created = desk_must(&desk, 202, "POST", "/certificates/c/create", CREATE);
-    cr_expect(json_is_false(at(created, "cancellation_requested")));
+    cr_expect(json_is_false(desk_at(created, "cancellation_requested")));
     desk_fails(&desk, 400, "api.bad-field", "PATCH", "/certificates/c/pending", "{}");
     desk_fails(&desk, 409, "cert.in-progress", "PATCH", "/certificates/c",
                "{\"attributes\":{\"enabled\":true}}");
@@ -198,8 +183,8 @@ Test(api_update, an_operation_is_cancelled_once)
                "{\"cancellation_requested\":true}");
     json_t *cancelled = desk_must(&desk, 200, "PATCH", "/certificates/c/pending",
                                   "{\"cancellation_requested\":true}");
-    cr_expect(json_is_true(at(cancelled, "cancellation_requested")));
-    cr_expect_str_eq(text(cancelled, "status"), "cancelled");
+    cr_expect(json_is_true(desk_at(cancelled, "cancellation_requested")));
+    cr_expect_str_eq(desk_text(cancelled, "status"), "cancelled");
     desk_fails(&desk, 400, "cert.not-in-progress", "PATCH", "/certificates/c/pending",
                "{\"cancellation_requested\":true}");
     json_decref(desk_must(&desk, 200, "GET", "/certificates/c", NULL));
@@ -214,7 +199,8 @@ Test(api_update, an_operation_is_deleted_once)
                NULL);
     json_t *created = desk_must(&desk, 202, "POST", "/certificates/c/create", CREATE);
     json_t *dropped = desk_must(&desk, 200, "DELETE", "/certificates/c/pending", NULL);
-    cr_expect_str_eq(text(dropped, "request_id"), text(created, "request_id"));
+    cr_expect_str_eq(desk_text(dropped, "request_id"),
+                     desk_text(created, "request_id"));
     desk_fails(&desk, 404, "cert.no-operation", "DELETE", "/certificates/c/pending",
                NULL);
     desk_fails(&desk, 404, "cert.no-operation", "GET", "/certificates/c/pending", NULL);

@@ -30,97 +30,41 @@ static void teardown(void)
 
 TestSuite(vaults, .timeout = 60, .init = setup, .fini = teardown);
 
-static void make(const char *name, const char *body)
-{
-    char path[128];
-    (void)snprintf(path, sizeof(path), VAULTS "/%s", name);
-    json_decref(desk_must(&desk, 200, "PUT", path, body));
-}
-
-static void remove_vault(const char *name)
-{
-    char path[128];
-    (void)snprintf(path, sizeof(path), VAULTS "/%s", name);
-    json_decref(desk_must(&desk, 200, "DELETE", path, NULL));
-}
-
-/* One request to the host of a vault; the status. */
-static int call(const char *vault, const char *method, const char *path,
-                const char *body, json_t **json)
-{
-    char text[2048];
-    struct desk_reply reply;
-    (void)snprintf(text, sizeof(text),
-                   "%s %s?api-version=7.5 HTTP/1.1\r\nHost: %s.vault.localhost\r\n"
-                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                   method, path, vault, body != NULL ? strlen(body) : 0,
-                   body != NULL ? body : "");
-    int client = desk_connect(&desk);
-    desk_send_raw(&desk, client, text);
-    int status = desk_read(&desk, client, &reply);
-    (void)close(client);
-    if (json != NULL)
-        *json = json_incref(reply.json);
-    desk_reply_free(&reply);
-    return status;
-}
-
-static void put_secret(const char *vault, const char *name, const char *value)
-{
-    char path[128];
-    char body[128];
-    (void)snprintf(path, sizeof(path), "/secrets/%s", name);
-    (void)snprintf(body, sizeof(body), "{\"value\":\"%s\"}", value);
-    cr_assert_eq(call(vault, "PUT", path, body, NULL), 200);
-}
-
-static const char *text(const json_t *json, const char *field)
-{
-    const char *value = json_string_value(json_object_get(json, field));
-    return value != NULL ? value : "";
-}
-
 static json_int_t number(const json_t *json, const char *field)
 {
     return json_integer_value(json_object_get(json, field));
 }
 
-static size_t count(const char *path)
-{
-    json_t *page = desk_must(&desk, 200, "GET", path, NULL);
-    size_t n = json_array_size(json_object_get(page, "value"));
-    json_decref(page);
-    return n;
-}
-
 Test(vaults, a_new_one_is_what_was_asked_for_and_otherwise_usual)
 {
-    make("Second", "{}");
+    desk_vault_make(&desk, "Second", "{}");
     json_t *json = desk_must(&desk, 200, "GET", VAULTS "/SECOND", NULL);
-    cr_expect_str_eq(text(json, "name"), "second");
-    cr_expect_str_eq(text(json, "url"), "https://second.vault.localhost:8443");
-    cr_expect_str_eq(text(json, "state"), "live");
-    cr_expect_str_eq(text(json, "sku"), "standard");
-    cr_expect_str_eq(text(json, "tenantId"), desk.service.tenant);
-    cr_expect_str_eq(text(json, "subscriptionId"), desk.service.tenant);
+    cr_expect_str_eq(desk_text(json, "name"), "second");
+    cr_expect_str_eq(desk_text(json, "url"), "https://second.vault.localhost:8443");
+    cr_expect_str_eq(desk_text(json, "state"), "live");
+    cr_expect_str_eq(desk_text(json, "sku"), "standard");
+    cr_expect_str_eq(desk_text(json, "tenantId"), desk.service.tenant);
+    cr_expect_str_eq(desk_text(json, "subscriptionId"), desk.service.tenant);
     cr_expect_eq(number(json, "softDeleteRetentionInDays"), 90);
     cr_expect(json_is_false(json_object_get(json, "enablePurgeProtection")));
     cr_expect(json_is_true(json_object_get(json, "enableRbacAuthorization")));
     cr_expect(json_is_false(json_object_get(json, "isDefault")));
     json_decref(json);
-    make("third", "{\"sku\":\"Premium\",\"softDeleteRetentionInDays\":7,"
-                  "\"enablePurgeProtection\":true,\"tags\":{\"team\":\"web\"},"
-                  "\"tenantId\":\"AAAAAAAA-0000-4000-8000-000000000001\","
-                  "\"subscriptionId\":\"bbbbbbbb-0000-4000-8000-000000000001\"}");
+    desk_vault_make(&desk, "third",
+                    "{\"sku\":\"Premium\",\"softDeleteRetentionInDays\":7,"
+                    "\"enablePurgeProtection\":true,\"tags\":{\"team\":\"web\"},"
+                    "\"tenantId\":\"AAAAAAAA-0000-4000-8000-000000000001\","
+                    "\"subscriptionId\":\"bbbbbbbb-0000-4000-8000-000000000001\"}");
     json = desk_must(&desk, 200, "GET", VAULTS "/third", NULL);
-    cr_expect_str_eq(text(json, "sku"), "premium");
-    cr_expect_str_eq(text(json, "tenantId"), "aaaaaaaa-0000-4000-8000-000000000001");
+    cr_expect_str_eq(desk_text(json, "sku"), "premium");
+    cr_expect_str_eq(desk_text(json, "tenantId"),
+                     "aaaaaaaa-0000-4000-8000-000000000001");
     cr_expect_eq(number(json, "softDeleteRetentionInDays"), 7);
     cr_expect(json_is_true(json_object_get(json, "enablePurgeProtection")));
-    cr_expect_str_eq(text(json_object_get(json, "tags"), "team"), "web");
+    cr_expect_str_eq(desk_text(json_object_get(json, "tags"), "team"), "web");
     json_decref(json);
-    cr_expect_eq(count(VAULTS), 2);
-    cr_expect_eq(count(VAULTS "?maxresults=1"), 1);
+    cr_expect_eq(desk_count(&desk, VAULTS), 2);
+    cr_expect_eq(desk_count(&desk, VAULTS "?maxresults=1"), 1);
 }
 
 Test(vaults, the_rules_of_a_new_one)
@@ -163,7 +107,8 @@ Test(vaults, the_rules_of_a_new_one)
 
 Test(vaults, what_may_change_and_what_is_fixed)
 {
-    make("abc", "{\"softDeleteRetentionInDays\":30,\"tags\":{\"a\":\"1\"}}");
+    desk_vault_make(&desk, "abc",
+                    "{\"softDeleteRetentionInDays\":30,\"tags\":{\"a\":\"1\"}}");
     desk_fails(&desk, 400, "vault.fixed", "PATCH", VAULTS "/abc",
                "{\"softDeleteRetentionInDays\":31}");
     desk_fails(&desk, 400, "vault.fixed", "PATCH", VAULTS "/abc",
@@ -174,8 +119,9 @@ Test(vaults, what_may_change_and_what_is_fixed)
     json_t *json = desk_must(&desk, 200, "PATCH", VAULTS "/abc",
                              "{\"softDeleteRetentionInDays\":30,\"sku\":\"premium\","
                              "\"enablePurgeProtection\":false}");
-    cr_expect_str_eq(text(json, "sku"), "premium");
-    cr_expect_str_eq(text(json_object_get(json, "tags"), "a"), "1", "not mentioned");
+    cr_expect_str_eq(desk_text(json, "sku"), "premium");
+    cr_expect_str_eq(desk_text(json_object_get(json, "tags"), "a"), "1",
+                     "not mentioned");
     json_decref(json);
     json = desk_must(&desk, 200, "PATCH", VAULTS "/abc",
                      "{\"enablePurgeProtection\":true,\"tags\":{\"b\":\"2\"}}");
@@ -185,62 +131,70 @@ Test(vaults, what_may_change_and_what_is_fixed)
                "{\"enablePurgeProtection\":false}");
     json = desk_must(&desk, 200, "GET", VAULTS "/abc", NULL);
     cr_expect(json_is_true(json_object_get(json, "enablePurgeProtection")));
-    cr_expect_str_eq(text(json_object_get(json, "tags"), "b"), "2");
+    cr_expect_str_eq(desk_text(json_object_get(json, "tags"), "b"), "2");
     json_decref(json);
-    put_secret("abc", "s", "v");
-    cr_assert_eq(call("abc", "DELETE", "/secrets/s", NULL, &json), 200);
-    cr_expect_str_eq(text(json_object_get(json, "attributes"), "recoveryLevel"),
+    desk_vault_secret(&desk, "abc", "s", "v");
+    cr_assert_eq(desk_vault_call(&desk, "abc", "DELETE", "/secrets/s", NULL, &json),
+                 200);
+    cr_expect_str_eq(desk_text(json_object_get(json, "attributes"), "recoveryLevel"),
                      "CustomizedRecoverable");
     cr_expect_eq(number(json_object_get(json, "attributes"), "recoverableDays"), 30);
     json_decref(json);
-    cr_assert_eq(call("abc", "DELETE", "/deletedsecrets/s", NULL, NULL), 403);
+    cr_assert_eq(
+        desk_vault_call(&desk, "abc", "DELETE", "/deletedsecrets/s", NULL, NULL), 403);
 }
 
 Test(vaults, the_same_name_in_two_is_two_objects)
 {
     json_t *json = NULL;
-    make("second", "{}");
-    put_secret("default", "s", "one");
-    put_secret("second", "s", "two");
-    cr_assert_eq(call("default", "GET", "/secrets/s", NULL, &json), 200);
-    cr_expect_str_eq(text(json, "value"), "one");
+    desk_vault_make(&desk, "second", "{}");
+    desk_vault_secret(&desk, "default", "s", "one");
+    desk_vault_secret(&desk, "second", "s", "two");
+    cr_assert_eq(desk_vault_call(&desk, "default", "GET", "/secrets/s", NULL, &json),
+                 200);
+    cr_expect_str_eq(desk_text(json, "value"), "one");
     json_decref(json);
-    cr_assert_eq(call("second", "GET", "/secrets/s", NULL, &json), 200);
-    cr_expect_str_eq(text(json, "value"), "two");
-    cr_expect(
-        strstr(text(json, "id"), "https://second.vault.localhost:8443/secrets/s/"));
+    cr_assert_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, &json),
+                 200);
+    cr_expect_str_eq(desk_text(json, "value"), "two");
+    cr_expect(strstr(desk_text(json, "id"),
+                     "https://second.vault.localhost:8443/secrets/s/"));
     json_decref(json);
-    cr_assert_eq(call("default", "DELETE", "/secrets/s", NULL, NULL), 200);
-    cr_assert_eq(call("second", "GET", "/secrets/s", NULL, NULL), 200);
-    cr_assert_eq(call("third", "GET", "/secrets/s", NULL, NULL), 404);
+    cr_assert_eq(desk_vault_call(&desk, "default", "DELETE", "/secrets/s", NULL, NULL),
+                 200);
+    cr_assert_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, NULL),
+                 200);
+    cr_assert_eq(desk_vault_call(&desk, "third", "GET", "/secrets/s", NULL, NULL), 404);
 }
 
 Test(vaults, a_deleted_one_keeps_its_name_and_comes_back_whole)
 {
     json_t *json = NULL;
-    make("second", "{\"softDeleteRetentionInDays\":10}");
-    put_secret("second", "s", "v");
+    desk_vault_make(&desk, "second", "{\"softDeleteRetentionInDays\":10}");
+    desk_vault_secret(&desk, "second", "s", "v");
     uint64_t epoch = desk.service.vaults[1]->epoch;
     json = desk_must(&desk, 200, "DELETE", VAULTS "/second", NULL);
-    cr_expect_str_eq(text(json, "state"), "deleted");
+    cr_expect_str_eq(desk_text(json, "state"), "deleted");
     cr_expect_eq(number(json, "scheduledPurgeDate"),
                  number(json, "deletedDate") + 10 * DAY_S);
     json_decref(json);
     cr_expect_gt(desk.service.vaults[1]->epoch, epoch, "no grant outlives it");
-    cr_assert_eq(call("second", "GET", "/secrets/s", NULL, &json), 404);
+    cr_assert_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, &json),
+                 404);
     cr_expect_str_eq(desk_error(json, "id"), "vault.not-found");
     json_decref(json);
     desk_fails(&desk, 404, "vault.not-found", "GET", VAULTS "/second", NULL);
     desk_fails(&desk, 404, "vault.not-found", "DELETE", VAULTS "/second", NULL);
     desk_fails(&desk, 409, "vault.deleted", "PUT", VAULTS "/Second", "{}");
-    cr_expect_eq(count(VAULTS), 0);
-    cr_expect_eq(count(DELETED), 1);
+    cr_expect_eq(desk_count(&desk, VAULTS), 0);
+    cr_expect_eq(desk_count(&desk, DELETED), 1);
     json_decref(desk_must(&desk, 200, "GET", DELETED "/second", NULL));
     json = desk_must(&desk, 200, "POST", DELETED "/second/recover", NULL);
-    cr_expect_str_eq(text(json, "state"), "live");
+    cr_expect_str_eq(desk_text(json, "state"), "live");
     cr_expect_null(json_object_get(json, "scheduledPurgeDate"));
     json_decref(json);
-    cr_assert_eq(call("second", "GET", "/secrets/s", NULL, NULL), 200);
+    cr_assert_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, NULL),
+                 200);
     desk_fails(&desk, 404, "vault.not-deleted", "POST", DELETED "/second/recover",
                NULL);
     desk_fails(&desk, 404, "vault.not-deleted", "DELETE", DELETED "/second", NULL);
@@ -290,17 +244,20 @@ static int purge_due(const char *name)
 /* A vault with more rows than one batch holds, deleted. */
 static void make_full(const char *name)
 {
-    make(name, "{\"softDeleteRetentionInDays\":7}");
+    desk_vault_make(&desk, name, "{\"softDeleteRetentionInDays\":7}");
     for (int i = 0; i < 40; i++) {
         char secret[16];
         (void)snprintf(secret, sizeof(secret), "s%d", i);
-        put_secret(name, secret, "v");
+        desk_vault_secret(&desk, name, secret, "v");
         if (i % 2 == 0)
-            put_secret(name, secret, "w");
+            desk_vault_secret(&desk, name, secret, "w");
     }
-    cr_assert_eq(call(name, "POST", "/keys/k/create", "{\"kty\":\"EC\"}", NULL), 200);
-    cr_assert_eq(call(name, "DELETE", "/secrets/s1", NULL, NULL), 200);
-    remove_vault(name);
+    cr_assert_eq(desk_vault_call(&desk, name, "POST", "/keys/k/create",
+                                 "{\"kty\":\"EC\"}", NULL),
+                 200);
+    cr_assert_eq(desk_vault_call(&desk, name, "DELETE", "/secrets/s1", NULL, NULL),
+                 200);
+    desk_vault_delete(&desk, name);
 }
 
 /* Whether a row can be unsealed, and with what status. */
@@ -342,27 +299,29 @@ Test(vaults, a_purge_leaves_no_row_and_no_key)
     cr_expect_eq(unseal(&row), KV_E_SEALED);
     cr_expect_eq(desk.link.n_removed, 1, "nor does the link bring it again");
     cr_expect_eq(desk.service.n_vaults, 1);
-    cr_expect_eq(count(DELETED), 0);
+    cr_expect_eq(desk_count(&desk, DELETED), 0);
     kv_buf_free(&sealed);
-    make("second", "{}");
-    cr_expect_eq(call("second", "GET", "/secrets/s3", NULL, NULL), 404);
+    desk_vault_make(&desk, "second", "{}");
+    cr_expect_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s3", NULL, NULL),
+                 404);
     cr_expect_neq(memcmp(desk.service.vaults[1]->id, vault->id, KV_ID_LEN), 0);
 }
 
 Test(vaults, purge_protection_leaves_a_vault_to_the_time)
 {
-    make("second", "{\"softDeleteRetentionInDays\":7,\"enablePurgeProtection\":true}");
-    put_secret("second", "s", "v");
-    remove_vault("second");
+    desk_vault_make(&desk, "second",
+                    "{\"softDeleteRetentionInDays\":7,\"enablePurgeProtection\":true}");
+    desk_vault_secret(&desk, "second", "s", "v");
+    desk_vault_delete(&desk, "second");
     desk_fails(&desk, 403, "vault.purge-protected", "DELETE", DELETED "/second", NULL);
     cr_expect_eq(purge_due("second"), 0);
-    cr_expect_eq(count(DELETED), 1, "not yet");
+    cr_expect_eq(desk_count(&desk, DELETED), 1, "not yet");
     kv_clock_manual_advance(&desk.room.clock, 7 * DAY_S - 1);
     cr_expect_eq(purge_due("second"), 0);
-    cr_expect_eq(count(DELETED), 1, "not yet");
+    cr_expect_eq(desk_count(&desk, DELETED), 1, "not yet");
     kv_clock_manual_advance(&desk.room.clock, 1);
     cr_expect_eq(purge_due("second"), 0);
-    cr_expect_eq(count(DELETED), 0);
+    cr_expect_eq(desk_count(&desk, DELETED), 0);
     cr_expect_eq(purge_due("second"), 0, "nothing to do");
     cr_expect_eq(purge_due("default"), 0, "nor here");
     cr_expect_eq(desk.service.n_vaults, 1);
@@ -387,7 +346,8 @@ static bool interrupt_at_change(unsigned n, uint64_t before)
     if (n > 1)
         desk_fails(&desk, 404, "vault.not-deleted", "POST", DELETED "/second/recover",
                    NULL);
-    cr_expect_eq(call("second", "GET", "/secrets/s3", NULL, NULL), 404);
+    cr_expect_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s3", NULL, NULL),
+                 404);
     cr_expect_null(desk_must(&desk, 204, "DELETE", DELETED "/second", NULL));
     cr_expect_eq(n_rows(), before, "%u", n);
     return true;
@@ -413,7 +373,7 @@ Test(vaults, a_keyring_that_is_away_does_not_stop_the_erasure)
     json_decref(json);
     cr_expect_eq(desk.service.vaults[1]->state, KV_VAULT_PURGING);
     json = desk_must(&desk, 200, "GET", DELETED "/second", NULL);
-    cr_expect_str_eq(text(json, "state"), "purging");
+    cr_expect_str_eq(desk_text(json, "state"), "purging");
     json_decref(json);
     cr_expect_eq(purge_due("second"), 0, "as the engine goes on");
     cr_expect_eq(n_rows(), before);
@@ -450,8 +410,8 @@ Test(vaults, purge_and_recovery_at_once_end_as_what_is_stored)
         int clients[2];
         int status[2];
         struct desk_reply reply;
-        make("second", "{}");
-        remove_vault("second");
+        desk_vault_make(&desk, "second", "{}");
+        desk_vault_delete(&desk, "second");
         desk.link.is_held = true;
         for (size_t i = 0; i < 2; i++) {
             size_t which = (first + i) % 2;
@@ -467,10 +427,10 @@ Test(vaults, purge_and_recovery_at_once_end_as_what_is_stored)
         }
         bool is_back = status[1] == 200;
         cr_expect_eq(status[0] == 204, !is_back, "%d %d", status[0], status[1]);
-        cr_expect_eq(count(VAULTS), is_back ? 1 : 0);
-        cr_expect_eq(count(DELETED), 0);
+        cr_expect_eq(desk_count(&desk, VAULTS), is_back ? 1 : 0);
+        cr_expect_eq(desk_count(&desk, DELETED), 0);
         if (is_back) {
-            remove_vault("second");
+            desk_vault_delete(&desk, "second");
             cr_expect_null(desk_must(&desk, 204, "DELETE", path[0], NULL));
         }
     }
@@ -480,8 +440,8 @@ Test(vaults, roles_in_a_purged_vault_are_not_those_of_the_next)
 {
     static const char *const scopes[] = {"/second", "/Second/keys/k", "/second-one",
                                          "/default/keys/second"};
-    make("second", "{}");
-    make("second-one", "{}");
+    desk_vault_make(&desk, "second", "{}");
+    desk_vault_make(&desk, "second-one", "{}");
     for (size_t i = 0; i < 4; i++) {
         char body[256];
         (void)snprintf(
@@ -490,11 +450,12 @@ Test(vaults, roles_in_a_purged_vault_are_not_those_of_the_next)
             scopes[i]);
         json_decref(desk_must(&desk, 200, "PUT", "/keyvault/v1/assignments", body));
     }
-    remove_vault("second");
-    cr_expect_eq(count("/keyvault/v1/assignments"), 4, "it may be recovered");
+    desk_vault_delete(&desk, "second");
+    cr_expect_eq(desk_count(&desk, "/keyvault/v1/assignments"), 4,
+                 "it may be recovered");
     uint64_t before = n_rows();
     cr_expect_null(desk_must(&desk, 204, "DELETE", DELETED "/second", NULL));
-    cr_expect_eq(count("/keyvault/v1/assignments"), 2);
+    cr_expect_eq(desk_count(&desk, "/keyvault/v1/assignments"), 2);
     cr_expect_eq(n_rows(), before - 4, "two assignments, the key, the vault");
 }
 
@@ -537,7 +498,7 @@ Test(vaults, one_that_could_not_be_stored_leaves_its_name)
     desk.link.fail_rc = KV_E_UNAVAILABLE;
     cr_expect_eq(desk_call(&desk, "PUT", VAULTS "/second", "{}", &json), 503);
     json_decref(json);
-    make("second", "{}");
+    desk_vault_make(&desk, "second", "{}");
 }
 
 Test(vaults, there_is_an_end_of_them)
@@ -551,5 +512,5 @@ Test(vaults, there_is_an_end_of_them)
     desk_fails(&desk, 503, "vault.too-many", "PUT", VAULTS "/one-more", "{}");
     while (desk.service.n_vaults > 1)
         kv_service_vault_remove(&desk.service, desk.service.vaults[1]);
-    make("one-more", "{}");
+    desk_vault_make(&desk, "one-more", "{}");
 }

@@ -28,69 +28,17 @@ static void teardown(void)
 
 TestSuite(vaults_access, .timeout = 60, .init = setup, .fini = teardown);
 
-static void make(const char *name, const char *body)
-{
-    char path[128];
-    (void)snprintf(path, sizeof(path), VAULTS "/%s", name);
-    json_decref(desk_must(&desk, 200, "PUT", path, body));
-}
-
-static void remove_vault(const char *name)
-{
-    char path[128];
-    (void)snprintf(path, sizeof(path), VAULTS "/%s", name);
-    json_decref(desk_must(&desk, 200, "DELETE", path, NULL));
-}
-
-/* One request to the host of a vault; the status. */
-static int call(const char *vault, const char *method, const char *path,
-                const char *body, json_t **json)
-{
-    char text[2048];
-    struct desk_reply reply;
-    (void)snprintf(text, sizeof(text),
-                   "%s %s?api-version=7.5 HTTP/1.1\r\nHost: %s.vault.localhost\r\n"
-                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                   method, path, vault, body != NULL ? strlen(body) : 0,
-                   body != NULL ? body : "");
-    int client = desk_connect(&desk);
-    desk_send_raw(&desk, client, text);
-    int status = desk_read(&desk, client, &reply);
-    (void)close(client);
-    if (json != NULL)
-        *json = json_incref(reply.json);
-    desk_reply_free(&reply);
-    return status;
-}
-
-static void put_secret(const char *vault, const char *name, const char *value)
-{
-    char path[128];
-    char body[128];
-    (void)snprintf(path, sizeof(path), "/secrets/%s", name);
-    (void)snprintf(body, sizeof(body), "{\"value\":\"%s\"}", value);
-    cr_assert_eq(call(vault, "PUT", path, body, NULL), 200);
-}
-
-static size_t count(const char *path)
-{
-    json_t *page = desk_must(&desk, 200, "GET", path, NULL);
-    size_t n = json_array_size(json_object_get(page, "value"));
-    json_decref(page);
-    return n;
-}
-
 Test(vaults_access, only_who_administers_the_installation_manages_them)
 {
     static struct kv_principal own;
     struct kv_assignment assignment = {
         .id = "own", .role = "administrator", .scope = "/default"};
-    make("second", "{}");
+    desk_vault_make(&desk, "second", "{}");
     kv_principal_lookup(geteuid(), &own);
     memcpy(assignment.principal, own.id, sizeof(assignment.principal));
     cr_assert_eq(kv_assignments_add(desk.service.assignments, &assignment, NULL), 0);
     desk.service.admin_uid = (uid_t)-1;
-    cr_expect_eq(count(VAULTS), 0, "none that it may see");
+    cr_expect_eq(desk_count(&desk, VAULTS), 0, "none that it may see");
     desk_fails(&desk, 403, "api.forbidden", "GET", VAULTS "/second", NULL);
     desk_fails(&desk, 403, "api.forbidden", "PUT", VAULTS "/third", "{}");
     desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/second", "{}");
@@ -101,7 +49,7 @@ Test(vaults_access, only_who_administers_the_installation_manages_them)
     kv_assignments_remove(desk.service.assignments, "own");
     (void)snprintf(assignment.scope, sizeof(assignment.scope), "/");
     cr_assert_eq(kv_assignments_add(desk.service.assignments, &assignment, NULL), 0);
-    cr_expect_eq(count(VAULTS), 1);
+    cr_expect_eq(desk_count(&desk, VAULTS), 1);
 }
 
 Test(vaults_access, a_role_in_one_is_none_in_another)
@@ -109,16 +57,18 @@ Test(vaults_access, a_role_in_one_is_none_in_another)
     static struct kv_principal own;
     struct kv_assignment assignment = {
         .id = "own", .role = "secrets-user", .scope = "/second"};
-    make("second", "{}");
-    put_secret("default", "s", "one");
-    put_secret("second", "s", "two");
+    desk_vault_make(&desk, "second", "{}");
+    desk_vault_secret(&desk, "default", "s", "one");
+    desk_vault_secret(&desk, "second", "s", "two");
     kv_principal_lookup(geteuid(), &own);
     memcpy(assignment.principal, own.id, sizeof(assignment.principal));
     cr_assert_eq(kv_assignments_add(desk.service.assignments, &assignment, NULL), 0);
     desk.service.admin_uid = (uid_t)-1;
-    cr_expect_eq(call("second", "GET", "/secrets/s", NULL, NULL), 200);
-    cr_expect_eq(call("default", "GET", "/secrets/s", NULL, NULL), 403);
-    cr_expect_eq(call("third", "GET", "/secrets/s", NULL, NULL), 404);
+    cr_expect_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, NULL),
+                 200);
+    cr_expect_eq(desk_vault_call(&desk, "default", "GET", "/secrets/s", NULL, NULL),
+                 403);
+    cr_expect_eq(desk_vault_call(&desk, "third", "GET", "/secrets/s", NULL, NULL), 404);
 }
 
 Test(vaults_access, keys_in_hardware_want_a_premium_vault_and_hardware)
@@ -126,23 +76,28 @@ Test(vaults_access, keys_in_hardware_want_a_premium_vault_and_hardware)
     static const char *const bodies[] = {"{\"kty\":\"RSA-HSM\"}",
                                          "{\"kty\":\"EC-HSM\"}"};
     json_t *json = NULL;
-    make("second", "{\"sku\":\"premium\"}");
+    desk_vault_make(&desk, "second", "{\"sku\":\"premium\"}");
     for (size_t i = 0; i < 2; i++) {
-        cr_expect_eq(call("default", "POST", "/keys/k/create", bodies[i], &json), 400);
+        cr_expect_eq(desk_vault_call(&desk, "default", "POST", "/keys/k/create",
+                                     bodies[i], &json),
+                     400);
         cr_expect_str_eq(desk_error(json, "code"), "BadParameter");
         cr_expect_str_eq(desk_error(json, "id"), "key.needs-premium");
         json_decref(json);
-        cr_expect_eq(call("second", "POST", "/keys/k/create", bodies[i], &json), 400);
+        cr_expect_eq(desk_vault_call(&desk, "second", "POST", "/keys/k/create",
+                                     bodies[i], &json),
+                     400);
         cr_expect_str_eq(desk_error(json, "id"), "api.not-offered");
         json_decref(json);
     }
     static const char import[] =
         "{\"Hsm\":true,\"key\":{\"kty\":\"EC\",\"crv\":\"P-256\"}}";
-    cr_expect_eq(call("default", "PUT", "/keys/k", import, &json), 400);
+    cr_expect_eq(desk_vault_call(&desk, "default", "PUT", "/keys/k", import, &json),
+                 400);
     cr_expect_str_eq(desk_error(json, "id"), "key.needs-premium");
     json_decref(json);
     static const char hsm[] = "{\"key\":{\"kty\":\"EC-HSM\",\"crv\":\"P-256\"}}";
-    cr_expect_eq(call("second", "PUT", "/keys/k", hsm, &json), 400);
+    cr_expect_eq(desk_vault_call(&desk, "second", "PUT", "/keys/k", hsm, &json), 400);
     cr_expect_str_eq(desk_error(json, "id"), "api.not-offered");
     json_decref(json);
 }
@@ -152,13 +107,13 @@ Test(vaults_access, a_role_in_a_vault_manages_that_one)
     static struct kv_principal own;
     struct kv_assignment assignment = {
         .id = "own", .role = "contributor", .scope = "/one"};
-    make("one", "{}");
-    make("two", "{}");
+    desk_vault_make(&desk, "one", "{}");
+    desk_vault_make(&desk, "two", "{}");
     kv_principal_lookup(geteuid(), &own);
     memcpy(assignment.principal, own.id, sizeof(assignment.principal));
     cr_assert_eq(kv_assignments_add(desk.service.assignments, &assignment, NULL), 0);
     desk.service.admin_uid = (uid_t)-1;
-    cr_expect_eq(count(VAULTS), 1);
+    cr_expect_eq(desk_count(&desk, VAULTS), 1);
     json_decref(desk_must(&desk, 200, "PATCH", VAULTS "/one", "{}"));
     desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/two", "{}");
     desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/one",
@@ -166,7 +121,7 @@ Test(vaults_access, a_role_in_a_vault_manages_that_one)
     desk_fails(&desk, 403, "api.forbidden", "PATCH", VAULTS "/one",
                "{\"accessPolicies\":[]}");
     cr_expect_not(kv_service_vault_by_name(&desk.service, "one")->uses_policies);
-    remove_vault("one");
+    desk_vault_delete(&desk, "one");
     desk_fails(&desk, 403, "api.forbidden", "DELETE", DELETED "/one", NULL);
     json_decref(desk_must(&desk, 200, "POST", DELETED "/one/recover", NULL));
 }
@@ -184,7 +139,7 @@ Test(vaults_access, access_policies_decide_where_they_are_chosen)
                    "\"tenantId\":\"%s\",\"objectId\":\"%s\","
                    "\"permissions\":{\"secrets\":[\"get\",\"set\"]}}]}",
                    desk.service.tenant, own.oid);
-    make("second", body);
+    desk_vault_make(&desk, "second", body);
     json = desk_must(&desk, 200, "GET", VAULTS "/second", NULL);
     cr_expect(json_is_false(json_object_get(json, "enableRbacAuthorization")));
     cr_expect_eq(json_array_size(json_object_get(json, "accessPolicies")), 1);
@@ -192,17 +147,21 @@ Test(vaults_access, access_policies_decide_where_they_are_chosen)
     uint64_t epoch = desk.service.vaults[1]->epoch;
     uid_t admin = desk.service.admin_uid;
     desk.service.admin_uid = (uid_t)-1;
-    put_secret("second", "s", "v");
-    cr_expect_eq(call("second", "GET", "/secrets/s", NULL, NULL), 200);
-    cr_expect_eq(call("second", "DELETE", "/secrets/s", NULL, &json), 403);
+    desk_vault_secret(&desk, "second", "s", "v");
+    cr_expect_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, NULL),
+                 200);
+    cr_expect_eq(desk_vault_call(&desk, "second", "DELETE", "/secrets/s", NULL, &json),
+                 403);
     cr_expect_str_eq(desk_error(json, "code"), "Forbidden");
     json_decref(json);
-    cr_expect_eq(call("default", "GET", "/secrets/s", NULL, NULL), 403);
+    cr_expect_eq(desk_vault_call(&desk, "default", "GET", "/secrets/s", NULL, NULL),
+                 403);
     desk.service.admin_uid = admin;
     json_decref(
         desk_must(&desk, 200, "PATCH", VAULTS "/second", "{\"accessPolicies\":[]}"));
     cr_expect_gt(desk.service.vaults[1]->epoch, epoch, "grants end");
     desk.service.admin_uid = (uid_t)-1;
-    cr_expect_eq(call("second", "GET", "/secrets/s", NULL, NULL), 403);
+    cr_expect_eq(desk_vault_call(&desk, "second", "GET", "/secrets/s", NULL, NULL),
+                 403);
     desk.service.admin_uid = admin;
 }
