@@ -27,6 +27,7 @@ struct batch {
     uint8_t (*vaults)[KV_ID_LEN]; /* whose keys are in the copy */
     size_t n_vaults;
     uint64_t n_erased; /* rows of vaults that were being purged */
+    size_t n_kept;     /* vaults that were not */
     struct kv_role_rows *rows;
     struct kv_buf bodies[KV_BATCH_MAX];
     size_t bytes;
@@ -232,8 +233,14 @@ static int walk(struct kv_copy *copy, enum kv_copy_what what, struct batch *batc
  * -----------------------------------------------------------------------
  */
 
+/* Note a vault that has a key; the installation's own rows are of no vault. */
 static int add_vault(struct batch *batch, const uint8_t vault[KV_ID_LEN])
 {
+    if (kv_id_is_zero(vault))
+        return 0;
+    for (size_t i = 0; i < batch->n_vaults; i++)
+        if (memcmp(batch->vaults[i], vault, KV_ID_LEN) == 0)
+            return 0;
     void *more = realloc(batch->vaults, (batch->n_vaults + 1) * sizeof(*batch->vaults));
     if (more == NULL)
         return KV_E_NOMEM;
@@ -272,6 +279,20 @@ static int on_vault_key(void *arg, const struct kv_row *row, struct kv_err *err)
     return rc;
 }
 
+/* A vault whose purge has begun is the only one without a key. Its row is due at once;
+ * one that is only deleted is due after its retention. */
+static int on_vault(void *arg, const struct kv_row *row, struct kv_err *err)
+{
+    struct batch *batch = arg;
+    const bool is_purging =
+        (row->flags & KV_ROW_DELETED) != 0 && row->next_at_s <= row->updated_s;
+    if (!is_purging)
+        batch->n_kept++;
+    if (batch->n_kept > batch->n_vaults)
+        return not_proved(err, row->key.name, "is of a vault that has lost its key");
+    return 0;
+}
+
 static int prove_rows(struct kv_copy *copy, const struct kv_backup_keyring *keyring,
                       struct kv_backup_proof *out, struct kv_err *err)
 {
@@ -285,6 +306,7 @@ static int prove_rows(struct kv_copy *copy, const struct kv_backup_keyring *keyr
         goto out;
     KV_TRY(kv_copy_each(copy, KV_COPY_KIND, KV_KIND_VAULT_KEY, 0, on_vault_key, batch,
                         err));
+    KV_TRY(kv_copy_each(copy, KV_COPY_KIND, KV_KIND_VAULT, 0, on_vault, batch, err));
     KV_TRY(walk(copy, KV_COPY_KIND, batch, &out->n_keys, err));
     KV_TRY(walk(copy, KV_COPY_SAMPLE, batch, &out->n_sampled, err));
     out->n_types = batch->n_types;

@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import signal
 import subprocess
 import sys
@@ -233,6 +234,25 @@ def restored(build, work, backup, *secret):
     return dev
 
 
+def lost_key(dev):
+    """A vault whose key row is gone is damage, not a purge under way."""
+    dev.cli("vault", "create", "lost")
+    dev.cli("secret", "set", "s", "--value", "v", "--vault", "lost")
+    db = sqlite3.connect(dev.dir / "db" / "keyvault.db", timeout=10)
+    (kept,) = db.execute("SELECT * FROM obj WHERE kind = 11 ORDER BY id DESC LIMIT 1")
+    db.execute("DELETE FROM obj WHERE id = ?", kept[:1])
+    db.execute("UPDATE tally SET n = n - 1 WHERE what = 'rows'")  # or that is noticed
+    db.commit()
+    fails(dev, "backup.not-proved", "backup", "create", dev.work / "lost.backup")
+    expect(not (dev.work / "lost.backup").exists(), "no file is left")
+    db.execute(f"INSERT INTO obj VALUES ({','.join('?' * len(kept))})", kept)
+    db.execute("UPDATE tally SET n = n + 1 WHERE what = 'rows'")
+    db.commit()
+    db.close()
+    dev.cli("backup", "create", dev.work / "found.backup")
+    (dev.work / "found.backup").unlink()
+
+
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     work = pathlib.Path(tempfile.mkdtemp(prefix="keyvault-backup."))
@@ -249,6 +269,7 @@ def main():
             expect(listed(dev) == [str(backup), str(later)], "both are listed")
             spoil(dev, backup, later, recovery)
             refusals(dev, backup, recovery)
+            lost_key(dev)
             killed(dev)
         shutil.rmtree(work / "dev")
         dev = restored(build, work, backup, "--recovery-file", recovery)
