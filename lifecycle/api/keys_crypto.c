@@ -53,8 +53,7 @@ struct operation {
     const struct algorithm *algorithm;
     const char *input_field; /* "value", for verify "digest" */
     struct kv_buf input;
-    struct kv_buf signature; /* verify: as DER when ECDSA */
-    bool is_wrong;           /* verify: the signature cannot be one */
+    struct kv_buf signature; /* verify: as DER when ECDSA; empty: it cannot be one */
     json_t *kid;
 };
 
@@ -118,12 +117,9 @@ static int read_signature(struct operation *operation, const json_t *body,
     kv_buf_init(&raw, VALUE_MAX);
     int rc = 0;
     KV_TRY(kv_json_bytes(body, "value", KV_REQUIRED, &raw, err));
-    operation->is_wrong = raw.len == 0 || (half_len != 0 && raw.len != 2 * half_len);
-    if (operation->is_wrong)
-        goto out;
-    if (half_len != 0)
+    if (half_len != 0 && raw.len == 2 * half_len)
         rc = kv_ecdsa_to_der(raw.data, half_len, &operation->signature);
-    else
+    else if (half_len == 0)
         rc = kv_buf_append(&operation->signature, raw.data, raw.len);
 out:
     kv_buf_free(&raw);
@@ -240,10 +236,6 @@ static void got_key(struct kv_task *task)
         rc = read_request(operation, call->body, &key->info, &err);
     if (rc != 0) {
         kv_task_fail(task, rc, &err);
-        return;
-    }
-    if (operation->is_wrong) {
-        kv_call_reply(call, 200, json_pack("{s:b}", "value", false));
         return;
     }
     operation->kid = kv_call_id(call, "keys", key->row.key.name, key->row.key.version);

@@ -208,3 +208,17 @@ Test(api_update, an_operation_is_deleted_once)
     json_decref(created);
     json_decref(dropped);
 }
+
+Test(api_update, what_a_disabled_key_refuses_does_not_hang_on_the_signature)
+{
+    const char short_one[] = "{\"alg\":\"ES256\",\"digest\":"
+                             "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
+                             "\"value\":\"AAAA\"}";
+    json_decref(desk_must(&desk, 200, "POST", "/keys/k/create", "{\"kty\":\"EC\"}"));
+    json_t *json = desk_must(&desk, 200, "POST", "/keys/k//verify", short_one);
+    cr_expect(json_is_false(json_object_get(json, "value")));
+    json_decref(json);
+    json_decref(desk_must(&desk, 200, "PATCH", "/keys/k",
+                          "{\"attributes\":{\"enabled\":false}}"));
+    desk_fails(&desk, 403, "key.disabled", "POST", "/keys/k//verify", short_one);
+}
