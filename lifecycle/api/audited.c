@@ -161,7 +161,8 @@ static int tell_result(struct kv_call *call, const char *code, const char *error
     struct kv_audit *audit = call->task.service->audit;
     const int64_t now_us = kv_monotonic_us(call->task.service->clock);
     if (!call->is_told) {
-        bool is_denied = strcmp(error, "api.forbidden") == 0;
+        bool is_denied = strcmp(error, "api.forbidden") == 0 ||
+                         strcmp(error, "api.denied-by-policy") == 0;
         (void)begin_request(call, is_denied ? "deny" : "none");
         int rc = kv_audit_end(audit, NULL, NULL, err);
         if (rc != 0)

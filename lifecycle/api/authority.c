@@ -31,6 +31,8 @@ struct signin {
     char tenant[64];    /* of the path */
     char source[64];
     char audience[256];
+    int64_t until_s;    /* of the token that it is got for; 0: for none */
+    int64_t lifetime_s; /* of the token */
     unsigned n_waits;
     bool is_waiting;
     uv_timer_t timer;
@@ -186,9 +188,10 @@ static void give(struct signin *signin)
     signin->request = NULL;
     if (request != NULL)
         kv_call_answer(service, request, 200,
-                       json_pack("{s:s,s:i,s:i,s:s}", "token_type", "Bearer",
-                                 "expires_in", KV_TOKEN_LIFETIME_S, "ext_expires_in",
-                                 KV_TOKEN_LIFETIME_S, "access_token", token));
+                       json_pack("{s:s,s:I,s:I,s:s}", "token_type", "Bearer",
+                                 "expires_in", (json_int_t)signin->lifetime_s,
+                                 "ext_expires_in", (json_int_t)signin->lifetime_s,
+                                 "access_token", token));
     end(signin);
 }
 
@@ -225,7 +228,8 @@ static void signed_by_keyring(struct kv_task *task)
 }
 
 static json_t *make_claims(const struct kv_service *service, const struct kv_app *app,
-                           const struct kv_app *user, const char *audience)
+                           const struct kv_app *user, const char *audience,
+                           int64_t lifetime_s)
 {
     char issuer[320];
     char id[37];
@@ -243,7 +247,7 @@ static json_t *make_claims(const struct kv_service *service, const struct kv_app
         "idtyp", user != NULL ? "user" : "app", "ver", "2.0", "scp",
         user != NULL ? "user_impersonation" : NULL, "name",
         user != NULL ? user->name : NULL, "jti", id, "iat", now_s, "nbf", now_s, "exp",
-        now_s + KV_TOKEN_LIFETIME_S, "gen", (json_int_t)subject->generation, "agen",
+        now_s + (json_int_t)lifetime_s, "gen", (json_int_t)subject->generation, "agen",
         (json_int_t)app->generation);
 }
 
@@ -253,7 +257,11 @@ static void issue(struct signin *signin, const struct kv_app *app,
 {
     struct kv_service *service = signin->task.service;
     const struct kv_identity *identity = service->identity;
-    json_t *claims = make_claims(service, app, user, audience);
+    const int64_t left_s = signin->until_s - kv_now_s(service->clock);
+    signin->lifetime_s = KV_TOKEN_LIFETIME_S;
+    if (signin->until_s != 0 && left_s < signin->lifetime_s)
+        signin->lifetime_s = left_s;
+    json_t *claims = make_claims(service, app, user, audience, signin->lifetime_s);
     json_t *header = identity->keys.n > 0
                          ? json_pack("{s:s,s:s,s:s}", "alg", "ES256", "typ", "JWT",
                                      "kid", identity->keys.keys[0].kid)
@@ -338,6 +346,13 @@ static void issue_for_device(struct signin *signin, const struct kv_app *app)
         refuse(signin, &error);
 }
 
+/* A token for the application itself would be good for another one, and so on. */
+static bool is_own_audience(const struct kv_app *app, const char *audience)
+{
+    return kv_str_has_prefix(audience, "api://") &&
+           kv_str_equal_nocase(audience + strlen("api://"), app->client_id);
+}
+
 /* What the grant asks for; the application is who it says. */
 static void grant(struct signin *signin, const struct kv_app *app)
 {
@@ -353,8 +368,9 @@ static void grant(struct signin *signin, const struct kv_app *app)
         return;
     }
     const struct kv_app *user =
-        kv_signin_user(signin->task.service, app, &signin->form);
-    if (user != NULL)
+        kv_signin_user(signin->task.service, app, &signin->form, &signin->until_s);
+    const bool is_over = signin->until_s <= kv_now_s(signin->task.service->clock);
+    if (user != NULL && !is_over && !is_own_audience(app, signin->audience))
         issue(signin, app, user, signin->audience);
     else
         refuse(signin, &bad_token);

@@ -62,10 +62,11 @@ bool kv_signin_audience(const struct kv_service *service,
                         const struct kv_signin_form *form, bool is_user, char out[256]);
 
 /* The user of a token that was made for the application of `form`; NULL: it is none, or
- * no longer good. */
+ * no longer good. `until_s` is when it ends. */
 const struct kv_app *kv_signin_user(const struct kv_service *service,
                                     const struct kv_app *app,
-                                    const struct kv_signin_form *form);
+                                    const struct kv_signin_form *form,
+                                    int64_t *until_s);
 
 /* POST .../devicecode, GET and POST of the page where users sign in for a device. */
 void kv_device_start(struct kv_service *service, struct kv_http_request *request,

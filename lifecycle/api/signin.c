@@ -17,6 +17,7 @@
 #include "store/core/str.h"
 
 #define FORM_MAX 65536
+#define ASSERTION_LIFETIME_MAX_S (600 + KV_JWT_SKEW_S) /* clients make them for 600 */
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 static bool refuse(struct kv_oauth_error *error, int status, const char *name,
@@ -233,7 +234,7 @@ bool kv_signin_audience(const struct kv_service *service,
 
 const struct kv_app *kv_signin_user(const struct kv_service *service,
                                     const struct kv_app *app,
-                                    const struct kv_signin_form *form)
+                                    const struct kv_signin_form *form, int64_t *until_s)
 {
     char issuer[320];
     char audience[64];
@@ -262,6 +263,7 @@ const struct kv_app *kv_signin_user(const struct kv_service *service,
          json_integer_value(json_object_get(jwt.claims, "gen")) != user->generation ||
          !kv_str_equal_nocase(user->tenant, app->tenant)))
         user = NULL;
+    *until_s = json_integer_value(json_object_get(jwt.claims, "exp"));
     kv_jwt_free(&jwt);
     return user;
 }
@@ -348,6 +350,7 @@ static bool check_assertion(struct kv_service *service, const struct kv_app *app
     const struct kv_jwt_rules rules = {.issuer = app->client_id,
                                        .audience = endpoint,
                                        .algs = KV_JOSE_ANY,
+                                       .lifetime_max_s = ASSERTION_LIFETIME_MAX_S,
                                        .may_cut_dates = true}; /* MSAL for Python */
     struct kv_err err = KV_ERR_INIT;
     struct kv_jwk jwk = {.key = NULL};

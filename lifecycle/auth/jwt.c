@@ -88,9 +88,12 @@ static int read_date(const json_t *claims, const char *claim, bool may_cut,
     return 0;
 }
 
-static int check_dates(const json_t *claims, bool may_cut, int64_t now_s,
-                       struct kv_err *err)
+static int check_dates(const json_t *claims, const struct kv_jwt_rules *rules,
+                       int64_t now_s, struct kv_err *err)
 {
+    const bool may_cut = rules->may_cut_dates;
+    const int64_t max_s =
+        rules->lifetime_max_s != 0 ? rules->lifetime_max_s : KV_JWT_LIFETIME_MAX_S;
     int64_t exp_s = KV_TIME_NONE;
     int64_t nbf_s = KV_TIME_NONE;
     int64_t iat_s = KV_TIME_NONE;
@@ -109,8 +112,9 @@ static int check_dates(const json_t *claims, bool may_cut, int64_t now_s,
     int64_t from_s = iat_s != KV_TIME_NONE   ? iat_s
                      : nbf_s != KV_TIME_NONE ? nbf_s
                                              : now_s - KV_JWT_SKEW_S;
-    if (exp_s - from_s > KV_JWT_LIFETIME_MAX_S || exp_s < from_s)
-        return bad_claims(err, "lives longer than 24 hours, or ends before it begins");
+    if (exp_s - from_s > max_s || exp_s < from_s)
+        return bad_claims(err,
+                          "lives longer than is allowed, or ends before it begins");
 out:
     return rc;
 }
@@ -127,7 +131,7 @@ static int check_claims(const struct kv_jwt *jwt, const struct kv_jwt_rules *rul
     if (rules->wants_at_jwt && !is_access_token(jwt->jws.typ))
         return kv_err_set(err, KV_E_DENIED, "jwt.bad-type",
                           "the token is no access token (typ at+jwt)");
-    return check_dates(jwt->claims, rules->may_cut_dates, now_s, err);
+    return check_dates(jwt->claims, rules, now_s, err);
 }
 
 int kv_jwt_check_with(const struct kv_jwt *jwt, const struct kv_jwk *key,

@@ -17,8 +17,9 @@ struct kv_jwt_rules {
     const char *issuer;   /* iss, exactly */
     const char *audience; /* aud, exactly; or one of several in an array */
     kv_jose_algs algs;
-    bool wants_at_jwt;  /* typ at+jwt (RFC 9068 §2.1) */
-    bool may_cut_dates; /* dates may have a fraction (RFC 7519 §2), which is cut */
+    int64_t lifetime_max_s; /* 0: KV_JWT_LIFETIME_MAX_S */
+    bool wants_at_jwt;      /* typ at+jwt (RFC 9068 §2.1) */
+    bool may_cut_dates;     /* dates may have a fraction (RFC 7519 §2), which is cut */
 };
 
 struct kv_jwt {
@@ -43,8 +44,8 @@ int kv_jwt_check(const struct kv_jwt *jwt, const struct kv_jwks *keys,
 
 /* The same with a key that was chosen otherwise. Errors of kv_jws_verify;
  * jwt.wrong-issuer, jwt.wrong-audience, jwt.bad-type, jwt.bad-claims (dates that are no
- * whole numbers, no exp, a lifetime above 24 hours), jwt.expired, jwt.not-yet-valid;
- * clocks may differ by a minute. */
+ * whole numbers, no exp, a lifetime above what the rules allow), jwt.expired,
+ * jwt.not-yet-valid; clocks may differ by a minute. */
 int kv_jwt_check_with(const struct kv_jwt *jwt, const struct kv_jwk *key,
                       const struct kv_jwt_rules *rules, int64_t now_s,
                       struct kv_err *err) KV_MUST_CHECK;

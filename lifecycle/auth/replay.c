@@ -16,6 +16,7 @@
 
 struct place {
     uint8_t id[32];
+    char client[40];
     char source[64];
     int64_t until_s; /* 0: free */
     unsigned n_uses;
@@ -58,6 +59,7 @@ int kv_replay_use(struct kv_replay *replay, const char *client, const char *jti,
 {
     uint8_t id[32];
     struct place *place = NULL;
+    unsigned n_own = 0;
     int rc = hash_id(client, jti, id);
     if (rc != 0)
         return rc;
@@ -72,13 +74,15 @@ int kv_replay_use(struct kv_replay *replay, const char *client, const char *jti,
             return kv_err_set(err, KV_E_DENIED, "jwt.replayed",
                               "the assertion has been used already");
         }
+        n_own += !is_over && strcmp(at->client, client) == 0;
         if (is_over && place == NULL)
             place = at;
     }
-    if (place == NULL)
+    if (place == NULL || n_own >= KV_REPLAY_SHARE)
         return kv_err_set(err, KV_E_BUSY, "jwt.many-assertions",
                           "too many assertions are in use at present");
     memcpy(place->id, id, sizeof(id));
+    kv_str_cut(place->client, sizeof(place->client), client, strlen(client));
     kv_str_cut(place->source, sizeof(place->source), source, strlen(source));
     place->until_s = exp_s + KV_JWT_SKEW_S;
     place->n_uses = 1;

@@ -212,12 +212,16 @@ test("users: on behalf of whom, and what is no token for that", async () => {
     });
     return JSON.parse(got.text);
   };
-  assert.equal((await obo(middle, good)).token_type, "Bearer");
+  const swapped = await obo(middle, good);
+  assert.equal(swapped.token_type, "Bearer");
+  assert.ok(claimsOf(swapped.access_token).exp <= claimsOf(good).exp, "it ends with what it was got for");
+  assert.ok(swapped.expires_in <= claimsOf(good).exp - claimsOf(swapped.access_token).iat);
   const appOnly = new ClientSecretCredential(tenant, middle.clientId, middle.clientSecret, options);
   for (const [what, got] of Object.entries({
     "for another application": await obo(other, good),
     "a token for the vault": await obo(middle, await userToken(front, user)),
     "an application's own": await obo(middle, (await appOnly.getToken(scope)).token),
+    "a token for itself": await obo(middle, good, { scope: `api://${middle.clientId}/.default` }),
     "no token": await obo(middle, "x"),
     "none at all": await obo(middle, ""),
     "a changed one": await obo(middle, `${good.slice(0, -4)}AAAA`),

@@ -139,6 +139,21 @@ Test(jwt, dates_are_cut_where_the_rules_say_so)
     }
 }
 
+Test(jwt, some_tokens_live_for_minutes_only)
+{
+    struct kv_jwt_rules rules = usual;
+    rules.lifetime_max_s = 600;
+    load_keys();
+    char *text = jws_maker_sign(jws_maker_key("P-256"), "ES256", HEADER,
+                                "{" ISS AUD "\"exp\":1800000600,\"iat\":1800000000}");
+    cr_assert_str_eq(verdict_of(text, &rules), "");
+    free(text);
+    text = jws_maker_sign(jws_maker_key("P-256"), "ES256", HEADER,
+                          "{" ISS AUD "\"exp\":1800000601,\"iat\":1800000000}");
+    cr_assert_str_eq(verdict_of(text, &rules), "jwt.bad-claims");
+    free(text);
+}
+
 Test(jwt, claims_are_what_they_must_be)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

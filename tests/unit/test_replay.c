@@ -61,13 +61,29 @@ Test(replay, it_is_remembered_as_long_as_it_could_be_used)
 Test(replay, none_is_forgotten_to_make_room)
 {
     const char *id = NULL;
+    char client[16];
     char jti[16];
     for (int i = 0; i < KV_REPLAY_PLACES; i++) {
+        (void)snprintf(client, sizeof(client), "c%d", i / KV_REPLAY_SHARE);
+        (void)snprintf(jti, sizeof(jti), "%d", i);
+        cr_assert_eq(use(client, jti, "192.0.2.1", 1600, 1000, &id), 0);
+    }
+    cr_assert_eq(use("c", "x", "192.0.2.1", 1600, 1000, &id), KV_E_BUSY);
+    cr_assert_str_eq(id, "jwt.many-assertions");
+    cr_assert_eq(use("c0", "0", "192.0.2.2", 1600, 1000, &id), KV_E_DENIED);
+    cr_assert_eq(use("c", "x", "192.0.2.1", 2600, 2000, &id), 0, "time makes room");
+}
+
+Test(replay, one_client_has_its_share_and_no_more)
+{
+    const char *id = NULL;
+    char jti[16];
+    for (int i = 0; i < KV_REPLAY_SHARE; i++) {
         (void)snprintf(jti, sizeof(jti), "%d", i);
         cr_assert_eq(use("c", jti, "192.0.2.1", 1600, 1000, &id), 0);
     }
     cr_assert_eq(use("c", "x", "192.0.2.1", 1600, 1000, &id), KV_E_BUSY);
-    cr_assert_str_eq(id, "jwt.many-assertions");
-    cr_assert_eq(use("c", "0", "192.0.2.2", 1600, 1000, &id), KV_E_DENIED);
+    cr_assert_eq(use("c", "0", "192.0.2.1", 1600, 1000, &id), 0, "one that it has");
+    cr_assert_eq(use("d", "x", "192.0.2.1", 1600, 1000, &id), 0, "another's");
     cr_assert_eq(use("c", "x", "192.0.2.1", 2600, 2000, &id), 0, "time makes room");
 }
