@@ -241,6 +241,20 @@ static int keep_keyfile(int dir_fd, const struct kv_slots *slots,
     return rc != 0 ? rc : kv_slots_save(dir_fd, slots, root, err);
 }
 
+/* What lies here is not to be started before the restore has come to its end. */
+static int mark(int dir_fd, struct kv_err *err)
+{
+    const int fd = openat(dir_fd, KV_RESTORING_FILE,
+                          O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int rc =
+        fd >= 0 && fsync(fd) == 0 && fsync(dir_fd) == 0
+            ? 0
+            : kv_err_errno(err, errno, "restore.bad-directory", KV_RESTORING_FILE);
+    if (fd >= 0)
+        (void)close(fd); /* synced */
+    return rc;
+}
+
 static int write_keyring(struct work *work, const struct kv_backup_header *header,
                          struct kv_err *err)
 {
@@ -255,6 +269,7 @@ static int write_keyring(struct work *work, const struct kv_backup_header *heade
     dir_fd = open(work->keyring_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
         KV_TRY(kv_err_errno(err, errno, "restore.bad-directory", work->keyring_dir));
+    KV_TRY(mark(dir_fd, err));
     rc = work->restore->keyfile != NULL
              ? keep_keyfile(dir_fd, &slots, &secret, &root, err)
              : renew_keyfile(dir_fd, &slots, &root, err);
@@ -290,6 +305,7 @@ static int ask(void *arg, uint16_t verb, const struct kv_buf *payload,
 static int open_keyring(struct work *work, struct kv_err *err)
 {
     const struct kv_boot_config config = {.state_dir = work->restore->dir,
+                                          .is_restoring = true,
                                           .rand = kv_rand_system()};
     int rc = kv_keys_init(err);
     if (rc == 0)
@@ -344,6 +360,7 @@ static int give(const char *dir, uid_t uid, gid_t gid, struct kv_err *err)
 static int put_in_place(struct work *work, struct kv_err *err)
 {
     const struct kv_restore *restore = work->restore;
+    char mark_file[PATH_MAX];
     int rc = 0;
     int fd = open(work->part, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fsync(fd) != 0 || rename(work->part, work->db) != 0)
@@ -355,7 +372,11 @@ static int put_in_place(struct work *work, struct kv_err *err)
     KV_TRY(give(work->db_dir, restore->service_uid, restore->service_gid, err));
     KV_TRY(sync_dir(work->db_dir, err));
     KV_TRY(sync_dir(work->keyring_dir, err));
-    rc = sync_dir(restore->dir, err);
+    KV_TRY(sync_dir(restore->dir, err));
+    KV_TRY(join(mark_file, work->keyring_dir, KV_RESTORING_FILE, err));
+    if (unlink(mark_file) != 0)
+        KV_TRY(kv_err_errno(err, errno, "restore.bad-directory", mark_file));
+    rc = sync_dir(work->keyring_dir, err);
 out:
     return rc;
 }

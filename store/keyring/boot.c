@@ -164,6 +164,19 @@ out:
     return rc;
 }
 
+/* Half a restore would start as an installation without objects. */
+static int check_whole(const struct kv_boot *boot, const struct kv_boot_config *config,
+                       struct kv_err *err)
+{
+    if (config->is_restoring ||
+        faccessat(boot->dir_fd, KV_RESTORING_FILE, F_OK, 0) != 0)
+        return 0;
+    kv_err_set(err, KV_E_STATE, "boot.restoring",
+               "a restore into this directory did not come to its end");
+    kv_err_hint(err, "remove the directory, and restore again");
+    return KV_E_STATE;
+}
+
 int kv_boot_open(struct kv_boot *boot, const struct kv_boot_config *config,
                  struct kv_err *err)
 {
@@ -174,6 +187,7 @@ int kv_boot_open(struct kv_boot *boot, const struct kv_boot_config *config,
     *boot = (struct kv_boot){.dir_fd = -1, .lock_fd = -1};
     KV_TRY(open_dir(boot, config, err));
     KV_TRY(take_lock(boot, err));
+    KV_TRY(check_whole(boot, config, err));
     if (config->may_init && faccessat(boot->dir_fd, KV_SLOTS_FILE, F_OK, 0) != 0 &&
         errno == ENOENT)
         KV_TRY(make_installation(boot, config, err));

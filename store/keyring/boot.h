@@ -12,8 +12,12 @@
 #define KV_KEYRING_DIR "keyring" /* below the state directory, mode 0700 */
 #define KV_LOCK_FILE "lock"
 
+/* Stands in the keyring's directory while a restore is under way. */
+#define KV_RESTORING_FILE "restoring"
+
 struct kv_boot_config {
     const char *state_dir;
+    bool is_restoring;        /* the caller is that restore */
     bool may_init;            /* make a new installation when there is none */
     const char *recovery_out; /* where its recovery key goes; needed to make one */
     const struct kv_rand *rand;

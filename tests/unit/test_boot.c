@@ -142,6 +142,22 @@ Test(boot, unsafe_directories_are_refused, .init = setup, .fini = teardown)
     kv_boot_close(&boot);
 }
 
+Test(boot, half_a_restore_is_not_started, .init = setup, .fini = teardown)
+{
+    cr_assert_eq(start(), 0);
+    kv_boot_close(&boot);
+    FILE *mark = fopen(in_dir("keyring/" KV_RESTORING_FILE), "w");
+    cr_assert_not_null(mark);
+    (void)fclose(mark);
+    cr_expect_eq(start(), KV_E_STATE);
+    cr_expect_str_eq(err.id, "boot.restoring");
+    kv_boot_close(&boot);
+    config.is_restoring = true;
+    cr_expect_eq(start(), 0);
+    kv_boot_close(&boot);
+    (void)unlink(in_dir("keyring/" KV_RESTORING_FILE));
+}
+
 /* Each byte of the slots file; its checksum comes before any secret is tried. */
 Test(boot, damaged_slots_open_nothing, .init = setup, .fini = teardown)
 {

@@ -253,6 +253,33 @@ def lost_key(dev):
     (dev.work / "found.backup").unlink()
 
 
+def killed_restore(build, work, backup, recovery):
+    """kill -9 of a restore: what is left is whole, or not started."""
+    refused = 0
+    for delay in (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1):
+        directory = work / "half" / "dev"
+        directory.parent.mkdir()
+        child = subprocess.Popen([build / "keyvault-restore", backup, directory,
+                                  "--recovery-file", recovery],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            child.wait(delay)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        code = child.wait(60)
+        if (directory / "keyring" / "slots").exists():
+            dev = Dev(build, directory=directory.parent)
+            try:
+                with dev:
+                    expect(dev.cli("secret", "get", "one") == b"eins", "it is whole")
+            except RuntimeError as error:
+                if code == 0 or "boot.restoring" not in str(error):
+                    raise
+                refused += 1
+        shutil.rmtree(directory.parent)
+    print(f"ok  7 kills of a restore: {refused} half ones were refused", flush=True)
+
+
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     work = pathlib.Path(tempfile.mkdtemp(prefix="keyvault-backup."))
@@ -272,6 +299,7 @@ def main():
             lost_key(dev)
             killed(dev)
         shutil.rmtree(work / "dev")
+        killed_restore(build, work, backup, recovery)
         dev = restored(build, work, backup, "--recovery-file", recovery)
         expect((dev.dir / "keyring" / "keyfile").read_bytes() !=
                (work / "old.keyfile").read_bytes(), "the keyfile is a new one")
