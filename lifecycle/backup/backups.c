@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "lifecycle/backup/opened.h"
+#include "lifecycle/backup/room.h"
 #include "lifecycle/service/keyring.h"
 #include "store/core/secret.h"
 #include "store/core/str.h"
@@ -66,11 +67,10 @@ struct kv_backups {
 /* --- files -------------------------------------------------------------------------
  */
 
+/* Also what SQLite keeps beside a copy: -journal, -wal, -shm. */
 static bool is_left_over(const char *name)
 {
-    size_t len = strlen(name);
-    return kv_str_has_prefix(name, PREFIX) && len > strlen(SUFFIX) &&
-           strcmp(name + len - strlen(SUFFIX), SUFFIX) == 0;
+    return kv_str_has_prefix(name, PREFIX) && strstr(name, SUFFIX) != NULL;
 }
 
 static void remove_left_overs(const char *dir)
@@ -441,7 +441,10 @@ static int make_room(struct kv_backups *backups, struct kv_err *err)
 
 int kv_backups_create(struct kv_backups *backups, struct kv_err *err)
 {
-    int rc = make_room(backups, err);
+    const char *dir = backups->service->db_dir;
+    int rc = dir != NULL ? kv_backup_check_room(dir, err) : 0;
+    if (rc == 0)
+        rc = make_room(backups, err);
     return rc != 0 ? rc : start(backups, err);
 }
 
