@@ -9,12 +9,14 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/core/secret.h"
@@ -405,4 +407,28 @@ int http_client_drain(struct http_client *client, struct http_reply *last)
         *last = reply;
         n_replies++;
     }
+}
+
+void http_client_expect(struct http_client *client, struct http_reply *reply,
+                        const char *request, int status, const char *body)
+{
+    cr_assert(http_client_send_str(client, request));
+    cr_assert_eq(http_client_read(client, reply, false), 1, "%s", request);
+    cr_expect_eq(reply->status, status, "%s: %d", request, reply->status);
+    cr_expect_str_eq(reply->body, body, "%s", request);
+}
+
+double http_fixture_now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+void http_fixture_wait_for(const atomic_uint *counter, unsigned value)
+{
+    double until = http_fixture_now_s() + 5;
+    while (*counter != value && http_fixture_now_s() < until)
+        poll(NULL, 0, 5);
+    cr_expect_eq(*counter, value);
 }

@@ -78,8 +78,16 @@ bool http_client_send_str(struct http_client *client, const char *text);
  * nothing comes in time. `is_to_head`: no body follows. */
 int http_client_read(struct http_client *client, struct http_reply *reply,
                      bool is_to_head);
+/* One exchange; its reply must have this status and body. */
+void http_client_expect(struct http_client *client, struct http_reply *reply,
+                        const char *request, int status, const char *body);
 /* Read replies until the peer closes; how many. -1 when it does not close in time. */
 int http_client_drain(struct http_client *client, struct http_reply *last);
+
+/* Seconds of the monotonic clock. */
+double http_fixture_now_s(void);
+/* Wait until a counter of the fixture has a value. */
+void http_fixture_wait_for(const atomic_uint *counter, unsigned value);
 
 /* A self-signed certificate with this common name; caller frees both. */
 void http_fixture_cert(bool is_rsa, const char *name, EVP_PKEY **key, X509 **cert);

@@ -57,6 +57,21 @@ struct kv_key_attrs kv_room_attrs(uint32_t ops)
                                  .updated_s = 6};
 }
 
+void kv_room_granted(struct kv_room *room, struct kv_buf *row,
+                     struct kv_role_granted *granted)
+{
+    kv_buf_init(row, KV_ROW_MAX);
+    const struct kv_ident ident = kv_room_ident("web", 1);
+    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN | KV_OP_DERIVE);
+    kv_room_key(room, &ident, &attrs, row);
+    *granted = (struct kv_role_granted){.ident = ident,
+                                        .ops = KV_OP_SIGN,
+                                        .lease_ms = KV_LEASE_MS,
+                                        .epoch = 5,
+                                        .uri = "keyvault:web",
+                                        .row = {row->data, row->len}};
+}
+
 int kv_room_serve(struct kv_room *room, uint16_t verb, const struct kv_buf *payload,
                   struct kv_buf *reply, struct kv_err *err)
 {

@@ -34,6 +34,11 @@ struct kv_key_attrs kv_room_attrs(uint32_t ops);
 void kv_room_key(struct kv_room *room, const struct kv_ident *ident,
                  const struct kv_key_attrs *attrs, struct kv_buf *row);
 
+/* Make the key "web" and what the service grants of it: signing, as of epoch 5. `row`
+ * is made here, and borrowed by `granted`. */
+void kv_room_granted(struct kv_room *room, struct kv_buf *row,
+                     struct kv_role_granted *granted);
+
 /* Serve one role verb; `reply` receives the payload. */
 int kv_room_serve(struct kv_room *room, uint16_t verb, const struct kv_buf *payload,
                   struct kv_buf *reply, struct kv_err *err);

@@ -2,9 +2,7 @@
  * Requests whose body may be longer than that of others: which, how long, and how many.
  */
 #include <criterion/criterion.h>
-#include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/support/http_fixture.h"
 
@@ -26,31 +24,6 @@ static void end(void)
 {
     http_client_close(&client);
     http_fixture_stop(&fixture);
-}
-
-/* One exchange on the connection at hand. */
-static void expect(const char *request, int status, const char *body)
-{
-    cr_assert(http_client_send_str(&client, request));
-    cr_assert_eq(http_client_read(&client, &reply, false), 1, "%s", request);
-    cr_expect_eq(reply.status, status, "%s: %d", request, reply.status);
-    cr_expect_str_eq(reply.body, body, "%s", request);
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Wait until a counter of the fixture has a value. */
-static void wait_for(const atomic_uint *counter, unsigned value)
-{
-    double until = now_s() + 5;
-    while (*counter != value && now_s() < until)
-        poll(NULL, 0, 5);
-    cr_expect_eq(*counter, value);
 }
 
 static bool is_echo(const char *method, const char *path)
@@ -82,12 +55,14 @@ Test(http_long, lets_some_requests_have_a_long_body)
     cr_expect_eq(reply.status, 200);
     cr_expect_eq(reply.body_len, sizeof(block));
     cr_expect(reply.is_pattern);
-    expect("POST /hello HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 413,
-           "error 413");
+    http_client_expect(&client, &reply,
+                       "POST /hello HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n",
+                       413, "error 413");
     http_client_close(&client);
     http_client_open(&client, &fixture);
-    expect("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 300001\r\n\r\n", 413,
-           "error 413");
+    http_client_expect(&client, &reply,
+                       "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 300001\r\n\r\n",
+                       413, "error 413");
     end();
 }
 
@@ -99,14 +74,14 @@ Test(http_long, takes_few_long_bodies_at_a_time)
     begin();
     http_client_open(&other, &fixture);
     cr_assert(http_client_send_str(&other, LONG_ECHO));
-    wait_for(&fixture.n_heads, 1);
-    expect(LONG_ECHO, 503, "error 503");
+    http_fixture_wait_for(&fixture.n_heads, 1);
+    http_client_expect(&client, &reply, LONG_ECHO, 503, "error 503");
     cr_assert(http_client_send(&other, block, sizeof(block)));
     cr_assert_eq(http_client_read(&other, &reply, false), 1);
     cr_expect_eq(reply.status, 200);
 
     cr_assert(http_client_send_str(&other, LONG_ECHO));
-    wait_for(&fixture.n_heads, 3);
+    http_fixture_wait_for(&fixture.n_heads, 3);
     http_client_close(&other); /* in the middle of it */
     unsigned status = 503;
     for (int i = 0; i < 100 && status == 503; i++) {

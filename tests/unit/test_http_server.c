@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "tests/support/http_fixture.h"
 
@@ -35,15 +34,6 @@ static void end(void)
     http_fixture_stop(&fixture);
 }
 
-/* One exchange on the connection at hand. */
-static void expect(const char *request, int status, const char *body)
-{
-    cr_assert(http_client_send_str(&client, request));
-    cr_assert_eq(http_client_read(&client, &reply, false), 1, "%s", request);
-    cr_expect_eq(reply.status, status, "%s: %d", request, reply.status);
-    cr_expect_str_eq(reply.body, body, "%s", request);
-}
-
 /* The server closes without another reply. */
 static void expect_closed(void)
 {
@@ -52,27 +42,11 @@ static void expect_closed(void)
     cr_expect_eq(n, 0, "%d replies more, the last %d", n, other.status);
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Wait until a counter of the fixture has a value. */
-static void wait_for(const atomic_uint *counter, unsigned value)
-{
-    double until = now_s() + 5;
-    while (*counter != value && now_s() < until)
-        poll(NULL, 0, 5);
-    cr_expect_eq(*counter, value);
-}
-
 Test(http_server, keeps_a_connection_alive)
 {
     http_fixture_init(&fixture);
     begin();
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     cr_expect_not_null(strstr(reply.head, "\r\nConnection: keep-alive\r\n"));
     cr_expect_not_null(strstr(reply.head, "\r\nDate: "));
     cr_expect_not_null(strstr(reply.head, "\r\nStrict-Transport-Security: max-age="));
@@ -81,11 +55,15 @@ Test(http_server, keeps_a_connection_alive)
     cr_expect_not_null(strstr(reply.head, "\r\nPragma: no-cache\r\n"));
     cr_expect_not_null(strstr(reply.head, "\r\nExpires: -1\r\n"));
     cr_expect_not_null(strstr(reply.head, "\r\nContent-Type: text/plain\r\n"));
-    expect("PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc", 200, "abc");
-    expect("POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
-           "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
-           200, "abc");
-    expect(GET("/nowhere"), 404, "no");
+    http_client_expect(&client, &reply,
+                       "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
+                       200, "abc");
+    http_client_expect(&client, &reply,
+                       "POST /echo HTTP/1.1\r\n" HOST
+                       "Transfer-Encoding: chunked\r\n\r\n"
+                       "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+                       200, "abc");
+    http_client_expect(&client, &reply, GET("/nowhere"), 404, "no");
     cr_assert(http_client_send_str(&client, GET("/empty")));
     cr_assert_eq(http_client_read(&client, &reply, false), 1);
     cr_expect_eq(reply.status, 204);
@@ -93,7 +71,7 @@ Test(http_server, keeps_a_connection_alive)
     cr_assert(http_client_send_str(&client, "HEAD /hello HTTP/1.1\r\n" HOST "\r\n"));
     cr_assert_eq(http_client_read(&client, &reply, true), 1);
     cr_expect_not_null(strstr(reply.head, "\r\nContent-Length: 5\r\n"));
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -105,7 +83,7 @@ Test(http_server, tells_who_is_connected)
     (void)snprintf(body, sizeof(body),
                    "GET /info a=%%20b uid=%d pid=%d body=0 address=unix cert=0",
                    (int)getuid(), (int)getpid());
-    expect(GET("/info?a=%20b"), 200, body);
+    http_client_expect(&client, &reply, GET("/info?a=%20b"), 200, body);
     cr_expect_not_null(strstr(reply.head, "\r\nX-Extra: one\r\n"));
     cr_expect_null(strstr(reply.head, "X-Bad"),
                    "a header with a line break is refused");
@@ -183,13 +161,15 @@ Test(http_server, says_continue_when_asked)
 {
     http_fixture_init(&fixture);
     begin();
-    expect("POST /echo HTTP/1.1\r\n" HOST
-           "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n",
-           100, "");
-    expect("ok", 200, "ok");
-    expect("POST /deny HTTP/1.1\r\n" HOST
-           "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n",
-           401, "denied");
+    http_client_expect(&client, &reply,
+                       "POST /echo HTTP/1.1\r\n" HOST
+                       "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+                       100, "");
+    http_client_expect(&client, &reply, "ok", 200, "ok");
+    http_client_expect(&client, &reply,
+                       "POST /deny HTTP/1.1\r\n" HOST
+                       "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+                       401, "denied");
     expect_closed();
     end();
 }
@@ -198,13 +178,18 @@ Test(http_server, skips_a_small_body_after_an_early_reply)
 {
     http_fixture_init(&fixture);
     begin();
-    expect("POST /deny HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\n", 401, "denied");
+    http_client_expect(&client, &reply,
+                       "POST /deny HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\n", 401,
+                       "denied");
     cr_expect_not_null(strstr(reply.head, "\r\nConnection: keep-alive\r\n"));
-    expect("GET " GET("/hello"), 200, "hello");
-    expect("POST /deny HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 401, "denied");
-    expect(GET("/hello"), 200, "hello");
-    expect("POST /deny HTTP/1.1\r\n" HOST "Content-Length: 100000\r\n\r\n", 401,
-           "denied");
+    http_client_expect(&client, &reply, "GET " GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply,
+                       "POST /deny HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 401,
+                       "denied");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply,
+                       "POST /deny HTTP/1.1\r\n" HOST "Content-Length: 100000\r\n\r\n",
+                       401, "denied");
     expect_closed();
     cr_expect_eq(fixture.n_requests, 2);
     end();
@@ -242,8 +227,9 @@ Test(http_server, takes_the_largest_body_and_no_more)
     cr_expect_eq(reply.status, 200);
     cr_expect_eq(reply.body_len, 262144);
     cr_expect(reply.is_pattern);
-    expect("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 262145\r\n\r\n", 413,
-           "error 413");
+    http_client_expect(&client, &reply,
+                       "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 262145\r\n\r\n",
+                       413, "error 413");
     end();
 }
 
@@ -256,7 +242,7 @@ Test(http_server, sends_a_large_reply_to_a_slow_reader)
     cr_assert_eq(http_client_read(&client, &reply, false), 1);
     cr_expect_eq(reply.body_len, 8000000);
     cr_expect(reply.is_pattern);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -286,11 +272,11 @@ static void short_deadlines(void)
 /* Send one byte each 20 ms until the server answers; how long that took. */
 static double drip(const char *byte)
 {
-    double start = now_s();
+    double start = http_fixture_now_s();
     struct pollfd pollfd = {.fd = client.fd, .events = POLLIN};
-    while (poll(&pollfd, 1, 20) == 0 && now_s() - start < 5)
+    while (poll(&pollfd, 1, 20) == 0 && http_fixture_now_s() - start < 5)
         (void)http_client_send_str(&client, byte);
-    return now_s() - start;
+    return http_fixture_now_s() - start;
 }
 
 Test(http_server, cuts_a_slow_head_off)
@@ -323,15 +309,15 @@ Test(http_server, closes_silent_connections)
 {
     short_deadlines();
     begin();
-    double start = now_s();
+    double start = http_fixture_now_s();
     expect_closed();
-    cr_expect_lt(now_s() - start, 1.0, "never said a word");
+    cr_expect_lt(http_fixture_now_s() - start, 1.0, "never said a word");
     http_client_close(&client);
     http_client_open(&client, &fixture);
-    expect(GET("/hello"), 200, "hello");
-    start = now_s();
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
+    start = http_fixture_now_s();
     expect_closed();
-    cr_expect_lt(now_s() - start, 1.0, "idle after a reply");
+    cr_expect_lt(http_fixture_now_s() - start, 1.0, "idle after a reply");
     end();
 }
 
@@ -349,7 +335,7 @@ Test(http_server, lets_a_handler_take_longer_than_any_deadline)
 {
     short_deadlines();
     begin();
-    expect(GET("/later?500"), 200, "later");
+    http_client_expect(&client, &reply, GET("/later?500"), 200, "later");
     end();
 }
 
@@ -361,7 +347,7 @@ Test(http_server, closes_connections_over_the_cap_of_one_peer)
     http_fixture_init(&fixture);
     fixture.limits.per_peer_max = 2;
     begin();
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     for (int i = 0; i < 3; i++)
         http_client_open(&others[i], &fixture);
     cr_assert(http_client_send_str(&others[0], GET("/hello")));
@@ -370,7 +356,7 @@ Test(http_server, closes_connections_over_the_cap_of_one_peer)
     cr_expect_eq(http_client_read(&others[2], &reply, false), 0);
     for (int i = 0; i < 3; i++)
         http_client_close(&others[i]);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -380,7 +366,7 @@ Test(http_server, makes_connections_over_the_total_wait)
     http_fixture_init(&fixture);
     fixture.limits.connections_max = 1;
     begin();
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     http_client_open(&other, &fixture);
     cr_assert(http_client_send_str(&other, GET("/hello")));
     struct pollfd pollfd = {.fd = other.fd, .events = POLLIN};
@@ -390,7 +376,7 @@ Test(http_server, makes_connections_over_the_total_wait)
     cr_expect_str_eq(reply.body, "hello");
     http_client_close(&other);
     http_client_open(&client, &fixture);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -401,9 +387,9 @@ Test(http_server, tells_the_handler_that_the_peer_is_gone)
     http_fixture_init(&fixture);
     begin();
     cr_assert(http_client_send_str(&client, GET("/hang")));
-    wait_for(&fixture.n_requests, 1);
+    http_fixture_wait_for(&fixture.n_requests, 1);
     http_client_close(&client);
-    wait_for(&fixture.n_gone, 1);
+    http_fixture_wait_for(&fixture.n_gone, 1);
     end();
 }
 
@@ -412,10 +398,10 @@ Test(http_server, drops_a_late_reply_to_a_gone_peer)
     http_fixture_init(&fixture);
     begin();
     cr_assert(http_client_send_str(&client, GET("/later?200")));
-    wait_for(&fixture.n_requests, 1);
+    http_fixture_wait_for(&fixture.n_requests, 1);
     http_client_close(&client);
     http_client_open(&client, &fixture);
-    expect(GET("/later?300"), 200, "later");
+    http_client_expect(&client, &reply, GET("/later?300"), 200, "later");
     end();
 }
 
@@ -429,7 +415,7 @@ Test(http_server, survives_a_peer_that_leaves_during_a_reply)
         http_client_close(&client);
         http_client_open(&client, &fixture);
     }
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -440,7 +426,7 @@ Test(http_server, finishes_running_requests_when_stopped)
     begin();
     http_client_open(&idle, &fixture);
     cr_assert(http_client_send_str(&client, GET("/later?200") GET("/hello")));
-    wait_for(&fixture.n_requests, 1);
+    http_fixture_wait_for(&fixture.n_requests, 1);
     http_fixture_begin_stop(&fixture);
     cr_expect_eq(http_client_drain(&idle, &reply), 0);
     cr_expect_eq(http_client_drain(&client, &reply), 1);
@@ -459,13 +445,13 @@ Test(http_server, stops_in_time_whatever_runs)
     http_client_open(&half, &fixture);
     cr_assert(http_client_send_str(&half, "GET / HT"));
     cr_assert(http_client_send_str(&client, GET("/hang")));
-    wait_for(&fixture.n_requests, 1);
-    double start = now_s();
+    http_fixture_wait_for(&fixture.n_requests, 1);
+    double start = http_fixture_now_s();
     http_fixture_begin_stop(&fixture);
     cr_expect_eq(http_client_drain(&client, &reply), 0);
     cr_expect_eq(http_client_drain(&half, &reply), 0);
-    wait_for(&fixture.n_stopped, 1);
-    cr_expect_lt(now_s() - start, 1.0);
+    http_fixture_wait_for(&fixture.n_stopped, 1);
+    cr_expect_lt(http_fixture_now_s() - start, 1.0);
     cr_expect_eq(fixture.n_gone, 1);
     http_client_close(&half);
     end();
@@ -477,9 +463,9 @@ Test(http_server, may_be_stopped_while_a_reply_is_owed)
     fixture.drain_ms = 50;
     begin();
     cr_assert(http_client_send_str(&client, GET("/later?400")));
-    wait_for(&fixture.n_requests, 1);
+    http_fixture_wait_for(&fixture.n_requests, 1);
     http_fixture_begin_stop(&fixture);
-    wait_for(&fixture.n_stopped, 1);
+    http_fixture_wait_for(&fixture.n_stopped, 1);
     end();
 }
 
@@ -512,7 +498,7 @@ Test(http_server, replaces_a_dead_socket_file_only)
     begin();
     cr_expect_eq(listen_again(&err), KV_E_EXISTS, "a live server");
     cr_expect_str_eq(err.id, "http.socket-taken");
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
 
     (void)snprintf(fixture.path, sizeof(fixture.path), "%s/dead", fixture.dir);
     struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -59,26 +59,20 @@ static void end(void)
     http_fixture_stop(&fixture);
 }
 
-static void expect(const char *request, int status, const char *body)
-{
-    cr_assert(http_client_send_str(&client, request));
-    cr_assert_eq(http_client_read(&client, &reply, false), 1, "%s", request);
-    cr_expect_eq(reply.status, status);
-    cr_expect_str_eq(reply.body, body);
-}
-
 static void serve_version(int version)
 {
     begin();
     http_fixture_start(&fixture);
     cr_assert_eq(shake_hands(client_ctx(version)), 1);
     cr_expect_eq(SSL_version(client.ssl), version);
-    expect(GET("/hello"), 200, "hello");
-    expect(GET("/info"), 200,
-           "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=0");
-    expect("PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc", 200, "abc");
-    expect(GET("/later?50"), 200, "later");
-    expect(GET("/close"), 200, "bye");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/info"), 200,
+                       "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=0");
+    http_client_expect(&client, &reply,
+                       "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
+                       200, "abc");
+    http_client_expect(&client, &reply, GET("/later?50"), 200, "later");
+    http_client_expect(&client, &reply, GET("/close"), 200, "bye");
     cr_expect_eq(http_client_read(&client, &reply, false), 0);
     cr_expect(SSL_get_shutdown(client.ssl) & SSL_RECEIVED_SHUTDOWN,
               "the end is authenticated by close_notify");
@@ -105,7 +99,7 @@ Test(http_tls, refuses_older_versions)
         http_client_close(&client);
     }
     cr_assert_eq(shake_hands(client_ctx(0)), 1);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -155,8 +149,8 @@ Test(http_tls, shows_the_client_certificate_when_one_was_asked_for)
         SSL_CTX *ctx = client_ctx(versions[i]);
         cr_assert_eq(SSL_CTX_use_cert_and_key(ctx, cert, key, NULL, 1), 1);
         cr_assert_eq(shake_hands(ctx), 1);
-        expect(GET("/info"), 200,
-               "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=1");
+        http_client_expect(&client, &reply, GET("/info"), 200,
+                           "GET /info  uid=-1 pid=-1 body=0 address=127.0.0.1 cert=1");
         http_client_close(&client);
     }
     X509_free(cert);
@@ -181,12 +175,12 @@ Test(http_tls, gives_new_connections_a_renewed_certificate)
     http_fixture_start(&fixture);
     cr_assert_eq(shake_hands(client_ctx(0)), 1);
     expect_name("v.example");
-    expect(GET("/swap"), 200, "swapped");
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/swap"), 200, "swapped");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     http_client_close(&client);
     cr_assert_eq(shake_hands(client_ctx(0)), 1);
     expect_name("renewed");
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -196,7 +190,7 @@ Test(http_tls, ends_an_idle_connection_with_close_notify)
     fixture.limits.idle_timeout_ms = 150;
     http_fixture_start(&fixture);
     cr_assert_eq(shake_hands(client_ctx(0)), 1);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     cr_expect_eq(http_client_read(&client, &reply, false), 0);
     cr_expect(SSL_get_shutdown(client.ssl) & SSL_RECEIVED_SHUTDOWN);
     end();
@@ -248,7 +242,7 @@ Test(http_tls, speaks_http_1_1_by_alpn_and_nothing_else)
     SSL_get0_alpn_selected(client.ssl, &chosen, &len);
     cr_assert_eq(len, 8);
     cr_expect_arr_eq(chosen, "http/1.1", 8);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     http_client_close(&client);
     ctx = client_ctx(0);
     cr_assert_eq(SSL_CTX_set_alpn_protos(ctx, both, 3), 0);
@@ -263,7 +257,7 @@ Test(http_tls, resumes_no_session)
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     for (size_t i = 0; i < 2; i++) {
         cr_assert_eq(shake_hands(client_ctx(versions[i])), 1);
-        expect(GET("/hello"), 200, "hello");
+        http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
         SSL_SESSION *session = SSL_get1_session(client.ssl);
         cr_expect_not(SSL_SESSION_has_ticket(session));
         http_client_close(&client);
@@ -286,12 +280,12 @@ Test(http_tls, refuses_renegotiation)
     begin();
     http_fixture_start(&fixture);
     cr_assert_eq(shake_hands(client_ctx(TLS1_2_VERSION)), 1);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     cr_assert_eq(SSL_renegotiate(client.ssl), 1);
     cr_expect_neq(SSL_do_handshake(client.ssl), 1);
     http_client_close(&client);
     cr_assert_eq(shake_hands(client_ctx(0)), 1);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     end();
 }
 
@@ -302,7 +296,7 @@ Test(http_tls, survives_key_updates)
     cr_assert_eq(shake_hands(client_ctx(TLS1_3_VERSION)), 1);
     for (int i = 0; i < 5; i++) {
         cr_assert_eq(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-        expect(GET("/hello"), 200, "hello");
+        http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     }
     end();
 }
@@ -315,7 +309,7 @@ Test(http_tls, drops_a_peer_that_takes_no_answers_to_key_updates)
     fixture.limits.idle_timeout_ms = 60000;
     http_fixture_start(&fixture);
     cr_assert_eq(shake_hands(client_ctx(TLS1_3_VERSION)), 1);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     cr_assert_eq(setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)),
                  0);
     while (n < 300000 && SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
@@ -346,7 +340,7 @@ Test(http_tls, carries_big_bodies_both_ways)
         cr_assert_eq(http_client_read(&client, &reply, false), 1);
         cr_expect_eq(reply.body_len, 5000000);
         cr_expect(reply.is_pattern);
-        expect(GET("/hello"), 200, "hello");
+        http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
         http_client_close(&client);
     }
     http_fixture_stop(&fixture);
@@ -519,7 +513,7 @@ Test(http_tls, a_flood_of_the_port_leaves_room_on_the_unix_socket)
         http_client_open_tcp(&flood[i], &fixture);
     (void)nanosleep(&pause, NULL); /* all that can be are accepted */
     http_client_open(&client, &fixture);
-    expect(GET("/hello"), 200, "hello");
+    http_client_expect(&client, &reply, GET("/hello"), 200, "hello");
     for (size_t i = 0; i < 10; i++)
         http_client_close(&flood[i]);
     end();

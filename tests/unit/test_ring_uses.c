@@ -18,16 +18,7 @@ static struct kv_role_audit_uses uses;
 static void setup(void)
 {
     kv_room_init(&room);
-    kv_buf_init(&row, KV_ROW_MAX);
-    const struct kv_ident ident = kv_room_ident("web", 1);
-    const struct kv_key_attrs attrs = kv_room_attrs(KV_OP_SIGN | KV_OP_DERIVE);
-    kv_room_key(&room, &ident, &attrs, &row);
-    granted = (struct kv_role_granted){.ident = ident,
-                                       .ops = KV_OP_SIGN,
-                                       .lease_ms = KV_LEASE_MS,
-                                       .epoch = 5,
-                                       .uri = "keyvault:web",
-                                       .row = {row.data, row.len}};
+    kv_room_granted(&room, &row, &granted);
 }
 
 static void teardown(void)
