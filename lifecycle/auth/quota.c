@@ -152,7 +152,7 @@ static struct bucket *add(struct kv_quota *quota, const char *principal,
         return NULL;
     if (quota->n == quota->n_max)
         drop_oldest(quota);
-    memcpy(bucket->principal, principal, len);
+    memcpy(bucket->principal, principal, len + 1);
     memcpy(bucket->vault, vault, KV_ID_LEN);
     bucket->which = which;
     bucket->hash = hash;
